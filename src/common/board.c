@@ -1,0 +1,152 @@
+/*
+ * board: layout and both sides of the scoreboard.
+ *
+ * The master's mapping is not inherited by workers (MADV_DONTFORK), and the memfd is sealed against
+ * shrinking, so that nothing a worker does can make the master's reads fault.
+ */
+#include "common/board.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* A page is the unit of sharing: the system's, where that is larger. */
+#define PAGE 4096u
+#define REQUESTS_MAX (UINT64_C(1) << 62)
+
+struct board_page {
+	_Atomic uint64_t requests;
+	_Atomic uint32_t busy;
+};
+
+struct board {
+	int fd;
+	unsigned slots;
+	size_t stride; /* the system's page size */
+	char *map;
+};
+
+static size_t page_stride(void)
+{
+	long size = sysconf(_SC_PAGESIZE);
+
+	return size > (long)PAGE ? (size_t)size : PAGE;
+}
+
+static size_t map_size(const struct board *board)
+{
+	return (board->slots + 1u) * board->stride;
+}
+
+struct board *board_create(unsigned slots)
+{
+	struct board *board = calloc(1, sizeof(*board));
+
+	if (board == NULL)
+		return NULL;
+	board->slots = slots;
+	board->stride = page_stride();
+	board->fd = memfd_create("preforkd-board", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (board->fd < 0 || ftruncate(board->fd, (off_t)map_size(board)) != 0 ||
+		fcntl(board->fd, F_ADD_SEALS, F_SEAL_SHRINK) != 0)
+		goto fail;
+	board->map = mmap(NULL, map_size(board), PROT_READ | PROT_WRITE, MAP_SHARED, board->fd, 0);
+	if (board->map == MAP_FAILED)
+		goto fail;
+	if (madvise(board->map, map_size(board), MADV_DONTFORK) != 0) {
+		munmap(board->map, map_size(board));
+		goto fail;
+	}
+	return board;
+fail:
+	if (board->fd >= 0)
+		close(board->fd);
+	free(board);
+	return NULL;
+}
+
+int board_grow(struct board *board, unsigned slots)
+{
+	struct board larger = *board;
+
+	if (slots <= board->slots)
+		return 0;
+	larger.slots = slots;
+	if (ftruncate(board->fd, (off_t)map_size(&larger)) != 0)
+		return -1;
+	larger.map = mremap(board->map, map_size(board), map_size(&larger), MREMAP_MAYMOVE);
+	if (larger.map == MAP_FAILED)
+		return -1;
+	*board = larger;
+	return madvise(board->map, map_size(board), MADV_DONTFORK);
+}
+
+unsigned board_slots(const struct board *board)
+{
+	return board->slots;
+}
+
+int board_fd(const struct board *board)
+{
+	return board->fd;
+}
+
+void board_destroy(struct board *board)
+{
+	if (board == NULL)
+		return;
+	munmap(board->map, map_size(board));
+	close(board->fd);
+	free(board);
+}
+
+static struct board_page *page_of(const struct board *board, unsigned slot)
+{
+	return (struct board_page *)(void *)(board->map + slot * board->stride);
+}
+
+void board_clear(struct board *board, unsigned slot)
+{
+	memset(page_of(board, slot), 0, board->stride);
+}
+
+void board_read(const struct board *board, unsigned slot, struct board_worker *out)
+{
+	struct board_page *page = page_of(board, slot);
+	uint64_t requests = atomic_load_explicit(&page->requests, memory_order_relaxed);
+
+	out->requests = requests < REQUESTS_MAX ? requests : REQUESTS_MAX;
+	out->busy = atomic_load_explicit(&page->busy, memory_order_relaxed) != 0;
+}
+
+int board_sit(int fd, unsigned slot, struct board_seat *seat)
+{
+	size_t stride = page_stride();
+	void *shared = mmap(NULL, stride, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	void *own = mmap(NULL, stride, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)(slot * stride));
+
+	if (shared == MAP_FAILED || own == MAP_FAILED)
+		return -1;
+	close(fd);
+	seat->shared = shared;
+	seat->page = own;
+	return 0;
+}
+
+void board_begin(const struct board_seat *seat)
+{
+	atomic_store_explicit(&seat->page->busy, 1, memory_order_relaxed);
+}
+
+/* One writer only, so a load and a store are enough: no locked instruction per request. */
+void board_end(const struct board_seat *seat)
+{
+	uint64_t n = atomic_load_explicit(&seat->page->requests, memory_order_relaxed);
+
+	atomic_store_explicit(&seat->page->requests, n + 1, memory_order_relaxed);
+	atomic_store_explicit(&seat->page->busy, 0, memory_order_relaxed);
+}

@@ -1,0 +1,43 @@
+/*
+ * job: what the master hands to a newly forked worker, and what the worker says back.
+ *
+ * The struct is the child's copy of the master's memory at fork; the report travels through the
+ * start pipe and comes from an unprivileged process: the reader checks and escapes it.
+ */
+#ifndef PREFORKD_JOB_H
+#define PREFORKD_JOB_H
+
+#include <stddef.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+struct conf_pool;
+
+struct job {
+	const struct conf_pool *pool;
+	unsigned slot;     /* worker number in the pool, from 1 */
+	pid_t master;      /* to see with getppid() that it still lives */
+	int *listeners;    /* in-process: all of the pool; command: the one to put on fd 0 */
+	size_t listener_count;
+	int board_fd;      /* in-process pools only, else -1 */
+	int output_fd;     /* becomes 1 and 2; -1: /dev/null */
+	int start_fd;      /* the start pipe's write end, close-on-exec */
+	int lifeline_fd;   /* read end of a pipe that ends with the master */
+	struct rlimit nofile; /* what the master was started with */
+	char **environ;    /* the master's environment, for pass-env */
+};
+
+/*
+ * On the start pipe: one write of at most JOB_REPORT_MAX bytes, or none.
+ *   'R'            ready: it waits for connections
+ *   'F' CODE TEXT  failed: CODE is a sysexits(3) byte, TEXT a sentence without NUL or newline
+ * End of file without a byte: the program was exec'd (or the worker died; the wait status tells).
+ */
+#define JOB_READY 'R'
+#define JOB_FAILED 'F'
+#define JOB_REPORT_MAX 400
+
+/* A worker's body: never returns. Handed from preforkd.c to the master, which knows no worker. */
+typedef void (*job_body)(const struct job *job) __attribute__((noreturn));
+
+#endif

@@ -1,0 +1,247 @@
+/*
+ * log: one place for every line that the daemon says.
+ *
+ * Sinks are stderr, syslog(3) and a file. A line is one write(2), so lines of several processes do
+ * not mix. Nothing here waits for a reader: a pipe that is full loses the line, and the next line
+ * that fits says how many were lost. Must never be called from a signal handler.
+ */
+#include "common/log.h"
+
+#define LIBBSD_OPENBSD_VIS /* its strnvis(); not used here, but the header asks */
+#include <bsd/vis.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/err.h"
+
+#define LINE_SIZE 4608 /* an escaped line of output, with its prefix; at most PIPE_BUF is atomic */
+
+struct log_file {
+	char *path;
+	int fd;
+	unsigned long lost; /* lines that could not be written since the last that could */
+};
+
+static struct {
+	int level;
+	bool use_syslog;
+	struct log_file *file; /* NULL: stderr or syslog */
+	unsigned long lost;    /* lines that stderr did not take */
+} sink = { .level = LOG_NOTICE };
+
+static const char *const level_names[] = {
+	[LOG_ERR] = "error",
+	[LOG_WARNING] = "warning",
+	[LOG_NOTICE] = "notice",
+	[LOG_INFO] = "info",
+	[LOG_DEBUG] = "debug",
+};
+
+char *log_escape(const void *bytes, size_t length, char *out, size_t size)
+{
+	const unsigned char *p = bytes;
+	char *to = out;
+
+	/* vis(3) writes at most four characters and a NUL for one byte. */
+	for (size_t i = 0; i < length && (size_t)(to - out) + 5 < size; i++) {
+		if (p[i] == '\t' || (p[i] >= 0x20 && p[i] < 0x7f && p[i] != '\\'))
+			*to++ = (char)p[i];
+		else
+			to = vis(to, p[i], VIS_CSTYLE | VIS_OCTAL | VIS_NL, 0);
+	}
+	*to = '\0';
+	return out;
+}
+
+/* A pipe whose reader sleeps would hold the whole master: look first. */
+static bool write_line(int fd, const char *line, size_t length)
+{
+	struct pollfd ready = { .fd = fd, .events = POLLOUT };
+
+	if (poll(&ready, 1, 0) != 1 || (ready.revents & POLLOUT) == 0)
+		return false;
+	return write(fd, line, length) == (ssize_t)length;
+}
+
+static int open_for_append(const char *path, struct err *err)
+{
+	struct stat st;
+	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY |
+			      O_NONBLOCK,
+		0640);
+
+	if (fd < 0)
+		return err_set(err, EX_CANTCREAT, "cannot open %s: %s", path,
+			errno == ELOOP ? "it is a symbolic link" : strerror(errno));
+	if (fstat(fd, &st) != 0 || (S_ISREG(st.st_mode) && st.st_nlink > 1)) {
+		close(fd);
+		return err_set(err, EX_CANTCREAT, "cannot use %s: it has more than one link", path);
+	}
+	return fd;
+}
+
+struct log_file *log_file_open(const char *path, struct err *err)
+{
+	struct log_file *file = calloc(1, sizeof(*file));
+
+	if (file == NULL || (file->path = strdup(path)) == NULL) {
+		free(file);
+		err_set(err, EX_OSERR, "out of memory");
+		return NULL;
+	}
+	file->fd = open_for_append(path, err);
+	if (file->fd < 0) {
+		log_file_close(file);
+		return NULL;
+	}
+	return file;
+}
+
+int log_file_reopen(struct log_file *file, struct err *err)
+{
+	int fd = open_for_append(file->path, err);
+
+	if (fd < 0)
+		return -1;
+	close(file->fd);
+	file->fd = fd;
+	return 0;
+}
+
+static void stamp(char *out, size_t size)
+{
+	struct timespec now;
+	struct tm tm;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	localtime_r(&now.tv_sec, &tm);
+	size_t n = strftime(out, size, "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(out + n, size - n, ".%03ld", now.tv_nsec / 1000000);
+	n = strlen(out);
+	strftime(out + n, size - n, "%z", &tm);
+}
+
+void log_file_line(struct log_file *file, const char *line)
+{
+	char when[64], text[LINE_SIZE + 128];
+	int n;
+
+	stamp(when, sizeof(when));
+	if (file->lost > 0) {
+		n = snprintf(text, sizeof(text), "%s %lu lines before this one could not be written\n",
+			when, file->lost);
+		if (write(file->fd, text, (size_t)n) == n)
+			file->lost = 0;
+	}
+	n = snprintf(text, sizeof(text), "%s %s\n", when, line);
+	if (n >= (int)sizeof(text)) {
+		n = (int)sizeof(text) - 1;
+		text[n - 1] = '\n';
+	}
+	ssize_t wrote = write(file->fd, text, (size_t)n);
+	if (wrote == n)
+		return;
+	file->lost++;
+	if (wrote > 0) /* a full disk cut the line: end it, so that the next one stands alone */
+		(void)!write(file->fd, "\n", 1);
+}
+
+void log_file_close(struct log_file *file)
+{
+	if (file == NULL)
+		return;
+	if (file->fd >= 0)
+		close(file->fd);
+	free(file->path);
+	free(file);
+}
+
+int log_open(const char *name, int level, struct err *err)
+{
+	struct log_file *file = NULL;
+	bool use_syslog = strcmp(name, "syslog") == 0;
+
+	if (!use_syslog && strcmp(name, "stderr") != 0) {
+		file = log_file_open(name, err);
+		if (file == NULL)
+			return -1;
+	}
+	log_file_close(sink.file);
+	sink.file = file;
+	sink.use_syslog = use_syslog;
+	sink.level = level;
+	if (use_syslog)
+		openlog("preforkd", LOG_PID | LOG_NDELAY, LOG_DAEMON);
+	return 0;
+}
+
+int log_reopen(struct err *err)
+{
+	return sink.file == NULL ? 0 : log_file_reopen(sink.file, err);
+}
+
+void log_set_level(int level)
+{
+	sink.level = level;
+}
+
+static void to_stderr(const char *line)
+{
+	char text[LINE_SIZE + 64];
+
+	if (sink.lost > 0) {
+		int n = snprintf(text, sizeof(text),
+			"preforkd: %lu lines before this one could not be written\n", sink.lost);
+		if (write_line(STDERR_FILENO, text, (size_t)n))
+			sink.lost = 0;
+	}
+	int n = snprintf(text, sizeof(text), "preforkd: %s\n", line);
+	if (n >= (int)sizeof(text)) {
+		n = (int)sizeof(text) - 1;
+		text[n - 1] = '\n';
+	}
+	if (!write_line(STDERR_FILENO, text, (size_t)n))
+		sink.lost++;
+}
+
+static void say(int level, const char *fmt, va_list ap)
+{
+	char line[LINE_SIZE], leveled[LINE_SIZE + 16];
+
+	if (level > sink.level)
+		return;
+	vsnprintf(line, sizeof(line), fmt, ap);
+	if (sink.use_syslog) {
+		syslog(level, "%s", line);
+	} else if (sink.file != NULL) {
+		snprintf(leveled, sizeof(leveled), "%s: %s", level_names[level], line);
+		log_file_line(sink.file, leveled);
+	} else {
+		to_stderr(line);
+	}
+}
+
+#define DEFINE_LEVEL(name, level)                                                                  \
+	void log_##name(const char *fmt, ...)                                                      \
+	{                                                                                          \
+		va_list ap;                                                                        \
+		va_start(ap, fmt);                                                                 \
+		say(level, fmt, ap);                                                               \
+		va_end(ap);                                                                        \
+	}
+
+DEFINE_LEVEL(err, LOG_ERR)
+DEFINE_LEVEL(warning, LOG_WARNING)
+DEFINE_LEVEL(notice, LOG_NOTICE)
+DEFINE_LEVEL(info, LOG_INFO)
+DEFINE_LEVEL(debug, LOG_DEBUG)

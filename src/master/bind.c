@@ -1,0 +1,320 @@
+/*
+ * bind: makes one listening socket.
+ *
+ * A unix socket has its owner, group and mode from the moment it appears: bind(2) runs with the file
+ * system identity of the owner and a matching umask, so that nothing is ever changed by path. What
+ * stands at the path already is touched only if it is a socket that nobody listens on.
+ */
+#include "master/bind.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <sys/file.h>
+#include <sys/fsuid.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/conf.h"
+#include "common/err.h"
+#include "common/units.h"
+
+static bool is_live(const struct address *address)
+{
+	int fd = socket(address->sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return true;
+	int rc = connect(fd, (const struct sockaddr *)&address->sa, address->len);
+	int reason = errno;
+	close(fd);
+	/* EAGAIN: its backlog is full, so somebody owns it. */
+	return rc == 0 || (reason != ECONNREFUSED && reason != ENOENT);
+}
+
+static int open_directory(const struct address *address, struct bind_file *file, struct err *err)
+{
+	const struct sockaddr_un *un = (const struct sockaddr_un *)&address->sa;
+	char dir[sizeof(un->sun_path)];
+	const char *slash = strrchr(un->sun_path, '/');
+	size_t length = slash == un->sun_path ? 1 : (size_t)(slash - un->sun_path);
+
+	memcpy(dir, un->sun_path, length);
+	dir[length] = '\0';
+	strcpy(file->name, slash + 1);
+	file->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (file->dir < 0)
+		return err_set(err, EX_CANTCREAT, "cannot open the directory of %s: %s",
+			address->text, strerror(errno));
+	/* Two starts must not both find the same stale socket and replace each other's. Others may
+	 * hold this lock for reasons of their own, so it is waited for only briefly. */
+	for (int i = 0; i < 50 && flock(file->dir, LOCK_EX | LOCK_NB) != 0; i++)
+		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
+	return 0;
+}
+
+/* Makes the path free, if what stands there is a socket that nobody listens on. */
+static int clear_stale(const struct address *address, const struct bind_file *file, struct err *err)
+{
+	struct stat st;
+
+	if (fstatat(file->dir, file->name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return errno == ENOENT ? 0
+				       : err_set(err, EX_CANTCREAT, "cannot look at %s: %s",
+						 address->text, strerror(errno));
+	if (!S_ISSOCK(st.st_mode))
+		return err_set(err, EX_CANTCREAT,
+			"cannot listen on %s: something that is no socket stands there", address->text);
+	if (is_live(address))
+		return err_set(err, EX_UNAVAILABLE, "cannot listen on %s: it is in use", address->text);
+	if (unlinkat(file->dir, file->name, 0) != 0)
+		return err_set(err, EX_CANTCREAT, "cannot replace the stale socket %s: %s",
+			address->text, strerror(errno));
+	return 0;
+}
+
+/* The kernel takes CAP_DAC_OVERRIDE and its like away with setfsuid(2); we need it to reach a
+ * directory that belongs to root. It comes back with setfsuid(0). */
+static void keep_dac_override(void)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2];
+
+	if (syscall(SYS_capget, &head, data) != 0)
+		return;
+	data[0].effective |= data[0].permitted & (1u << CAP_DAC_OVERRIDE);
+	syscall(SYS_capset, &head, data);
+}
+
+static int bind_as(int fd, const struct conf_pool *pool, const struct address *address)
+{
+	bool switched = geteuid() == 0;
+	mode_t old_mask = umask(0777 & ~pool->listen_mode);
+
+	if (switched) {
+		setfsgid(pool->listen_gid);
+		setfsuid(pool->listen_uid);
+		if (pool->listen_uid != 0)
+			keep_dac_override();
+	}
+	int rc = bind(fd, (const struct sockaddr *)&address->sa, address->len);
+	int reason = errno;
+	if (switched) {
+		setfsuid(geteuid());
+		setfsgid(getegid());
+	}
+	umask(old_mask);
+	errno = reason;
+	return rc;
+}
+
+static int bind_path(int fd, const struct conf_pool *pool, const struct address *address,
+	struct bind_file *file, struct err *err)
+{
+	struct stat st;
+
+	if (open_directory(address, file, err) != 0 || clear_stale(address, file, err) != 0)
+		return -1;
+	if (bind_as(fd, pool, address) != 0)
+		return err_set(err, errno == EADDRINUSE ? EX_UNAVAILABLE : EX_CANTCREAT,
+			"cannot listen on %s: %s", address->text, strerror(errno));
+	if (fstatat(file->dir, file->name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISSOCK(st.st_mode))
+		return err_set(err, EX_CANTCREAT, "cannot listen on %s: it was moved away while it was made",
+			address->text);
+	file->dev = st.st_dev;
+	file->ino = st.st_ino;
+	return 0;
+}
+
+static int bind_net(int fd, const struct address *address, struct err *err)
+{
+	int on = 1, v6only = !address->wildcard;
+
+	if (address->kind == ADDRESS_TCP) {
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+		if (address->sa.ss_family == AF_INET6)
+			setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, sizeof(v6only));
+	}
+	if (bind(fd, (const struct sockaddr *)&address->sa, address->len) == 0)
+		return 0;
+	int code = errno == EADDRINUSE ? EX_UNAVAILABLE
+		   : errno == EACCES   ? EX_NOPERM
+				       : EX_CANTCREAT;
+	return err_set(err, code, "cannot listen on %s: %s", address->text,
+		errno == EADDRINUSE ? "it is in use" : strerror(errno));
+}
+
+/* "*:PORT" without IPv6 in the kernel is every IPv4 address. */
+static int open_socket(struct address *address)
+{
+	int fd = socket(address->sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd >= 0 || errno != EAFNOSUPPORT || !address->wildcard)
+		return fd;
+	struct sockaddr_in v4 = { .sin_family = AF_INET,
+		.sin_port = ((const struct sockaddr_in6 *)&address->sa)->sin6_port };
+	memcpy(&address->sa, &v4, sizeof(v4));
+	address->len = sizeof(v4);
+	return socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+}
+
+static bool prefix_word(const struct network *n, unsigned word, uint32_t *mask, uint32_t *value)
+{
+	unsigned bits = n->prefix > word * 32 ? n->prefix - word * 32 : 0;
+	uint32_t raw;
+
+	if (bits == 0)
+		return false;
+	*mask = bits >= 32 ? UINT32_MAX : ~(UINT32_MAX >> bits);
+	memcpy(&raw, n->bytes + word * 4, sizeof(raw));
+	*value = ntohl(raw) & *mask;
+	return true;
+}
+
+/* One network: load and compare word by word; all equal: accept, else fall to the next network. */
+static size_t filter_network(const struct network *n, struct sock_filter *out)
+{
+	uint32_t offset = n->family == AF_INET ? 12 : 8; /* of the source in the IP header */
+	unsigned words = n->family == AF_INET ? 1 : 4, used = 0;
+	uint32_t mask[4], value[4];
+	size_t i = 0;
+
+	while (used < words && prefix_word(n, used, &mask[used], &value[used]))
+		used++;
+	for (unsigned w = 0; w < used; w++) {
+		uint8_t past = (uint8_t)((used - w - 1) * 3 + 1); /* over the other words and the RET */
+
+		out[i++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			(uint32_t)SKF_NET_OFF + offset + w * 4);
+		out[i++] = (struct sock_filter)BPF_STMT(BPF_ALU | BPF_AND | BPF_K, mask[w]);
+		out[i++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value[w], 0, past);
+	}
+	out[i++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, UINT32_MAX);
+	return i;
+}
+
+#define FILTER_PER_NETWORK 13
+#define FILTER_MAX 4096
+
+/* Drops, in the kernel and for good, every packet whose source is not allowed. */
+static int attach_filter(int fd, const struct conf_pool *pool)
+{
+	size_t room = 2 + 2 * (1 + 2) + pool->allow_count * FILTER_PER_NETWORK;
+	struct sock_filter *code = calloc(room, sizeof(*code));
+	size_t n = 0;
+	int on = 1, rc = -1;
+	static const int families[] = { AF_INET, AF_INET6 };
+
+	if (code == NULL)
+		return -1;
+	for (size_t f = 0; f < 2; f++) {
+		code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_B | BPF_ABS, (uint32_t)SKF_NET_OFF);
+		code[n++] = (struct sock_filter)BPF_STMT(BPF_ALU | BPF_RSH | BPF_K, 4);
+		size_t jump = n++;
+		for (size_t i = 0; i < pool->allow_count; i++)
+			if (pool->allow[i].family == families[f])
+				n += filter_network(&pool->allow[i], code + n);
+		/* A conditional jump reaches 255 only: step over a plain one. */
+		size_t body = n - jump - 1;
+		if (body > 200) {
+			errno = E2BIG;
+			goto out;
+		}
+		code[jump] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, f == 0 ? 4 : 6, 0,
+			(uint8_t)body);
+	}
+	code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, 0);
+	struct sock_fprog program = { .len = (unsigned short)n, .filter = code };
+	rc = setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
+	if (rc == 0)
+		rc = setsockopt(fd, SOL_SOCKET, SO_LOCK_FILTER, &on, sizeof(on));
+out:
+	free(code);
+	return rc;
+}
+
+int bind_dress(int fd, const struct conf_pool *pool, const struct address *address, struct err *err)
+{
+	bool tcp = address->sa.ss_family == AF_INET || address->sa.ss_family == AF_INET6;
+	int flags = fcntl(fd, F_GETFL);
+
+	if (tcp && pool->allow_count > 0 && attach_filter(fd, pool) != 0)
+		return err_set(err, EX_OSERR, "cannot enforce allow on %s: %s", address->text,
+			strerror(errno));
+	/* Accepted connections inherit it: the end of an answer does not wait for an acknowledgement. */
+	if (tcp)
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
+	/* Exec'd programs want a blocking listener, our own loop one that never blocks. */
+	flags = pool->kind == CONF_COMMAND ? flags & ~O_NONBLOCK : flags | O_NONBLOCK;
+	if (fcntl(fd, F_SETFL, flags) != 0 || listen(fd, (int)pool->backlog) != 0)
+		return err_set(err, errno == EADDRINUSE ? EX_UNAVAILABLE : EX_OSERR,
+			"cannot listen on %s: %s", address->text, strerror(errno));
+	return 0;
+}
+
+int bind_open(const struct conf_pool *pool, const struct address *wanted, struct bind_file *file,
+	struct err *err)
+{
+	struct address address = *wanted;
+	int fd = open_socket(&address);
+
+	file->dir = -1;
+	file->ino = 0;
+	if (fd < 0)
+		return err_set(err, EX_OSERR, "cannot make a socket for %s: %s", address.text,
+			strerror(errno));
+	int rc = address.kind == ADDRESS_UNIX ? bind_path(fd, pool, &address, file, err)
+					      : bind_net(fd, &address, err);
+	if (rc == 0)
+		rc = bind_dress(fd, pool, &address, err);
+	if (file->dir >= 0)
+		flock(file->dir, LOCK_UN);
+	if (rc == 0)
+		return fd;
+	bind_remove(file);
+	close(fd);
+	return -1;
+}
+
+void bind_remove(struct bind_file *file)
+{
+	struct stat st;
+
+	if (file->dir < 0)
+		return;
+	if (file->ino != 0 && fstatat(file->dir, file->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		st.st_dev == file->dev && st.st_ino == file->ino)
+		unlinkat(file->dir, file->name, 0);
+	close(file->dir);
+	file->dir = -1;
+}
+
+bool bind_in_use(const struct address *wanted)
+{
+	struct address address = *wanted;
+	bool used = false;
+
+	if (address.kind == ADDRESS_FD)
+		return false;
+	if (address.kind == ADDRESS_UNIX)
+		return is_live(&address);
+	int fd = open_socket(&address);
+	if (fd < 0)
+		return false;
+	if (bind_net(fd, &address, NULL) != 0)
+		used = errno == EADDRINUSE;
+	else if (listen(fd, 1) != 0)
+		used = errno == EADDRINUSE;
+	close(fd);
+	return used;
+}

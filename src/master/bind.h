@@ -1,0 +1,41 @@
+/*
+ * bind: one listening socket made right from the start: permissions, filter, backlog.
+ *
+ * Owns the Linux-only knowledge of sockets: file ownership at bind, the packet filter, live or stale.
+ */
+#ifndef PREFORKD_BIND_H
+#define PREFORKD_BIND_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct address;
+struct conf_pool;
+struct err;
+
+/* The file of a unix socket that we bound, to be removed only if it is still ours. */
+struct bind_file {
+	int dir; /* O_PATH descriptor of its directory; -1: no file */
+	char name[108];
+	dev_t dev;
+	ino_t ino;
+};
+
+/*
+ * Binds and listens for the pool at the address. Returns the descriptor (close-on-exec, *file filled
+ * for a unix path) or -1 with *err: EX_UNAVAILABLE when the address is in use, EX_CANTCREAT when the
+ * socket cannot be made, EX_NOPERM when it is not permitted.
+ */
+int bind_open(const struct conf_pool *pool, const struct address *address, struct bind_file *file,
+	struct err *err);
+
+/* What every listener gets, an adopted one too: filter, backlog, blocking or not. */
+int bind_dress(int fd, const struct conf_pool *pool, const struct address *address, struct err *err);
+
+/* Removes the socket's file if it is the one that was bound; closes file->dir. */
+void bind_remove(struct bind_file *file);
+
+/* Would bind_open() find the address in use? Binds nothing that stays. */
+bool bind_in_use(const struct address *address);
+
+#endif

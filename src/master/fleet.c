@@ -1,0 +1,304 @@
+/*
+ * fleet: the pools and the transaction. Never reads a file or the clock, never writes to systemd:
+ * it is told a checked configuration, and tells what became of it.
+ */
+#include "master/fleet.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "common/conf.h"
+#include "common/err.h"
+#include "common/log.h"
+#include "master/listen.h"
+#include "master/pool.h"
+
+/* A configuration that is no longer current lives as long as workers that point into it. */
+struct old_conf {
+	struct conf *conf;
+	unsigned number;
+	struct old_conf *next;
+};
+
+struct fleet {
+	const struct watch_context *context;
+	struct listen_set *listeners;
+	struct pool **pools;
+	size_t pool_count;
+	struct conf *conf; /* in force; NULL before the first commit */
+	unsigned conf_number;
+	struct conf *next; /* of the transaction under way; NULL: none */
+	unsigned number;   /* of the newest configuration */
+	struct old_conf *old;
+};
+
+struct fleet *fleet_new(const struct watch_context *context, struct listen_set *listeners)
+{
+	struct fleet *f = calloc(1, sizeof(*f));
+
+	if (f == NULL)
+		return NULL;
+	f->context = context;
+	f->listeners = listeners;
+	return f;
+}
+
+void fleet_free(struct fleet *f)
+{
+	for (size_t i = 0; i < f->pool_count; i++)
+		pool_free(f->pools[i]);
+	for (struct old_conf *o = f->old, *next; o != NULL; o = next) {
+		next = o->next;
+		conf_free(o->conf);
+		free(o);
+	}
+	conf_free(f->conf);
+	conf_free(f->next);
+	listen_free(f->listeners);
+	free(f->pools);
+	free(f);
+}
+
+static struct pool *find_pool(const struct fleet *f, const char *name)
+{
+	for (size_t i = 0; i < f->pool_count; i++)
+		if (strcmp(pool_name(f->pools[i]), name) == 0 && !pool_is_stopped(f->pools[i]))
+			return f->pools[i];
+	return NULL;
+}
+
+static struct pool *add_pool(struct fleet *f, const char *name)
+{
+	struct pool **pools = realloc(f->pools, (f->pool_count + 1) * sizeof(struct pool *));
+
+	if (pools == NULL)
+		return NULL;
+	f->pools = pools;
+	struct pool *pool = pool_new(name, f->context, f->listeners);
+	if (pool != NULL)
+		f->pools[f->pool_count++] = pool;
+	return pool;
+}
+
+/* Pools that were removed, once their last worker is gone. */
+static void drop_stopped_pools(struct fleet *f)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < f->pool_count; i++) {
+		if (pool_is_stopped(f->pools[i]) && pool_is_empty(f->pools[i]))
+			pool_free(f->pools[i]);
+		else
+			f->pools[kept++] = f->pools[i];
+	}
+	f->pool_count = kept;
+}
+
+static bool in_use(const struct fleet *f, unsigned number)
+{
+	for (size_t i = 0; i < f->pool_count; i++)
+		if (pool_uses(f->pools[i], number))
+			return true;
+	return false;
+}
+
+/* Without memory for the entry it is never freed, which harms less than freeing it too early. */
+static void put_aside(struct fleet *f, struct conf *conf, unsigned number)
+{
+	struct old_conf *o = conf == NULL ? NULL : malloc(sizeof(*o));
+
+	if (o == NULL)
+		return;
+	*o = (struct old_conf){ .conf = conf, .number = number, .next = f->old };
+	f->old = o;
+}
+
+static void free_unused_confs(struct fleet *f)
+{
+	for (struct old_conf **at = &f->old, *o; (o = *at) != NULL;) {
+		if (in_use(f, o->number)) {
+			at = &o->next;
+			continue;
+		}
+		*at = o->next;
+		conf_free(o->conf);
+		free(o);
+	}
+}
+
+static void abort_transaction(struct fleet *f, uint64_t now)
+{
+	for (size_t i = 0; i < f->pool_count; i++)
+		pool_abort(f->pools[i], now);
+	put_aside(f, f->next, f->number);
+	f->next = NULL;
+}
+
+static int prepare_pools(struct fleet *f, struct err *err)
+{
+	for (size_t i = 0; i < f->next->pool_count; i++) {
+		const struct conf_pool *conf = f->next->pools[i];
+		struct pool *pool = find_pool(f, conf->name);
+
+		if (pool == NULL)
+			pool = add_pool(f, conf->name);
+		if (pool == NULL)
+			return err_set(err, EX_OSERR, "out of memory");
+		if (pool_prepare(pool, conf, f->number, err) != 0)
+			return -1;
+	}
+	return 0;
+}
+
+int fleet_prepare(struct fleet *f, struct conf *conf, uint64_t now, struct err *err)
+{
+	f->next = conf;
+	f->number++;
+	if (prepare_pools(f, err) == 0)
+		return 0;
+	f->next = NULL;
+	for (size_t i = 0; i < f->pool_count; i++)
+		pool_abort(f->pools[i], now);
+	for (size_t i = 0; i < f->pool_count; i++)
+		(void)pool_reconcile(f->pools[i], now); /* gives back what was opened */
+	drop_stopped_pools(f);
+	return -1;
+}
+
+bool fleet_is_changing(const struct fleet *f)
+{
+	return f->next != NULL;
+}
+
+static void warn_of_restart_key(const char *key, void *arg)
+{
+	static const char *const at_restart[] = { "allow", "listen-owner", "listen-group",
+		"listen-mode" };
+
+	for (size_t i = 0; i < sizeof(at_restart) / sizeof(at_restart[0]); i++)
+		if (strcmp(key, at_restart[i]) == 0)
+			log_warning("pool %s: the change of %s takes effect at a restart where the "
+				    "address has not changed",
+				(const char *)arg, key);
+}
+
+static void warn_of_restart_keys(const struct fleet *f)
+{
+	for (size_t i = 0; f->conf != NULL && i < f->next->pool_count; i++) {
+		struct conf_pool *now = f->next->pools[i];
+		const struct conf_pool *before = conf_find_pool(f->conf, now->name);
+
+		if (before != NULL)
+			conf_diff(before, now, warn_of_restart_key, now->name);
+	}
+}
+
+static void commit(struct fleet *f, uint64_t now)
+{
+	warn_of_restart_keys(f);
+	for (size_t i = 0; i < f->pool_count; i++) {
+		if (conf_find_pool(f->next, pool_name(f->pools[i])) != NULL)
+			pool_commit(f->pools[i], now);
+		else if (!pool_is_stopped(f->pools[i]))
+			pool_stop(f->pools[i], now);
+	}
+	put_aside(f, f->conf, f->conf_number);
+	f->conf = f->next;
+	f->conf_number = f->number;
+	f->next = NULL;
+}
+
+static enum fleet_news go_on(struct fleet *f, uint64_t now, struct err *err)
+{
+	bool pending = false;
+
+	for (size_t i = 0; i < f->pool_count; i++) {
+		enum pool_progress progress = pool_progress(f->pools[i], err);
+
+		if (progress == POOL_FAILED) {
+			abort_transaction(f, now);
+			return FLEET_FAILED;
+		}
+		pending = pending || progress == POOL_PENDING;
+	}
+	if (pending)
+		return FLEET_NO_NEWS;
+	commit(f, now);
+	return FLEET_COMMITTED;
+}
+
+enum fleet_news fleet_reconcile(struct fleet *f, uint64_t now, uint64_t *next, struct err *err)
+{
+	enum fleet_news news = FLEET_NO_NEWS;
+
+	*next = UINT64_MAX;
+	for (size_t i = 0; i < f->pool_count; i++) {
+		uint64_t wanted = pool_reconcile(f->pools[i], now);
+
+		*next = wanted < *next ? wanted : *next;
+	}
+	if (f->next != NULL)
+		news = go_on(f, now, err);
+	if (news != FLEET_NO_NEWS)
+		*next = now; /* workers that retire have deadlines now */
+	drop_stopped_pools(f);
+	free_unused_confs(f);
+	return news;
+}
+
+void fleet_stop(struct fleet *f, uint64_t now)
+{
+	if (f->next != NULL)
+		abort_transaction(f, now);
+	for (size_t i = 0; i < f->pool_count; i++)
+		pool_stop(f->pools[i], now);
+}
+
+void fleet_cut(struct fleet *f, uint64_t now)
+{
+	for (size_t i = 0; i < f->pool_count; i++)
+		pool_cut(f->pools[i], now);
+}
+
+void fleet_scale(struct fleet *f, int by, uint64_t now)
+{
+	for (size_t i = 0; i < f->pool_count; i++)
+		pool_scale(f->pools[i], by, now);
+}
+
+void fleet_reopen(struct fleet *f)
+{
+	for (size_t i = 0; i < f->pool_count; i++)
+		pool_reopen(f->pools[i]);
+}
+
+bool fleet_died(struct fleet *f, pid_t pid, int status, uint64_t now)
+{
+	for (size_t i = 0; i < f->pool_count; i++)
+		if (pool_died(f->pools[i], pid, status, now))
+			return true;
+	return false;
+}
+
+bool fleet_is_empty(const struct fleet *f)
+{
+	for (size_t i = 0; i < f->pool_count; i++)
+		if (!pool_is_empty(f->pools[i]))
+			return false;
+	return true;
+}
+
+unsigned fleet_ready(const struct fleet *f)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < f->pool_count; i++)
+		n += pool_ready(f->pools[i]);
+	return n;
+}
+
+const struct conf *fleet_conf(const struct fleet *f)
+{
+	return f->conf;
+}

@@ -1,0 +1,49 @@
+/*
+ * fleet: all pools together, and the transaction that takes them from one configuration to the next.
+ *
+ * A new configuration is prepared beside the current one, in every pool; when every worker of it is
+ * ready it is committed, when anything fails it is aborted and the current one has never stopped
+ * serving. Owns the pools, the listeners and every configuration still in use.
+ */
+#ifndef PREFORKD_FLEET_H
+#define PREFORKD_FLEET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct conf;
+struct err;
+struct fleet;
+struct listen_set;
+struct watch_context;
+
+/* Owns the listeners from here. context must live as long as the fleet. */
+struct fleet *fleet_new(const struct watch_context *context, struct listen_set *listeners);
+/* Only when fleet_is_empty(), or before a worker was started. */
+void fleet_free(struct fleet *fleet);
+
+/* Begins a transaction; none may be under way. Opens listeners and outputs, starts nothing yet. On
+ * success conf belongs to the fleet; on failure nothing has changed and it stays the caller's. */
+int fleet_prepare(struct fleet *fleet, struct conf *conf, uint64_t now, struct err *err);
+bool fleet_is_changing(const struct fleet *fleet);
+
+enum fleet_news { FLEET_NO_NEWS, FLEET_COMMITTED, FLEET_FAILED };
+/* Acts; *next is when it wants to be called again. FLEET_FAILED fills *err. */
+enum fleet_news fleet_reconcile(struct fleet *fleet, uint64_t now, uint64_t *next, struct err *err);
+
+/* Every worker retires; a transaction under way is aborted. */
+void fleet_stop(struct fleet *fleet, uint64_t now);
+/* Every worker is killed; after fleet_stop(). */
+void fleet_cut(struct fleet *fleet, uint64_t now);
+void fleet_scale(struct fleet *fleet, int by, uint64_t now);
+void fleet_reopen(struct fleet *fleet);
+/* False: no pool knows the pid. */
+bool fleet_died(struct fleet *fleet, pid_t pid, int status, uint64_t now);
+
+bool fleet_is_empty(const struct fleet *fleet);
+unsigned fleet_ready(const struct fleet *fleet);
+/* The configuration in force; NULL before the first commit. */
+const struct conf *fleet_conf(const struct fleet *fleet);
+
+#endif

@@ -1,0 +1,80 @@
+/*
+ * generation: opens what a pool's workers need before the first is started, all of it or nothing.
+ */
+#include "master/generation.h"
+
+#include <stdlib.h>
+#include <sysexits.h>
+
+#include "common/conf.h"
+#include "common/err.h"
+#include "master/listen.h"
+#include "master/output.h"
+
+static int open_listeners(struct generation *g, struct err *err)
+{
+	const struct conf_pool *conf = g->conf;
+	struct err why;
+
+	g->listeners = calloc(conf->listen_count, sizeof(struct listener *));
+	g->listener_fds = calloc(conf->listen_count, sizeof(int));
+	if (g->listeners == NULL || g->listener_fds == NULL)
+		return err_set(err, EX_OSERR, "pool %s: out of memory", conf->name);
+	for (size_t i = 0; i < conf->listen_count; i++) {
+		struct listener *l = listen_get(g->set, conf, &conf->listen[i], &why);
+
+		if (l == NULL)
+			return err_set(err, why.code, "pool %s: %s", conf->name, why.text);
+		g->listeners[i] = l;
+		g->listener_fds[i] = l->fd;
+		g->listener_count++;
+	}
+	return 0;
+}
+
+static int open_output(struct generation *g, struct err *err)
+{
+	struct err why;
+
+	g->sink = output_sink_open(g->conf, &why);
+	if (g->sink == NULL)
+		return err_set(err, why.code, "pool %s: %s", g->conf->name, why.text);
+	return 0;
+}
+
+struct generation *generation_open(const struct conf_pool *conf, unsigned number,
+	struct listen_set *set, struct err *err)
+{
+	struct generation *g = calloc(1, sizeof(*g));
+
+	if (g == NULL) {
+		err_set(err, EX_OSERR, "pool %s: out of memory", conf->name);
+		return NULL;
+	}
+	g->number = number;
+	g->conf = conf;
+	g->want = conf->workers;
+	g->set = set;
+	if (open_listeners(g, err) == 0 && open_output(g, err) == 0)
+		return g;
+	generation_close(g);
+	return NULL;
+}
+
+void generation_leave(struct generation *g)
+{
+	for (size_t i = 0; i < g->listener_count; i++)
+		listen_put(g->set, g->listeners[i]);
+	g->listener_count = 0;
+}
+
+void generation_close(struct generation *g)
+{
+	if (g == NULL)
+		return;
+	generation_leave(g);
+	output_sink_close(g->sink);
+	free(g->listeners);
+	free(g->listener_fds);
+	free(g);
+}

@@ -1,0 +1,39 @@
+/*
+ * generation: one reading of a pool's configuration, with all that its workers share: listeners and
+ * the place for their output.
+ */
+#ifndef PREFORKD_GENERATION_H
+#define PREFORKD_GENERATION_H
+
+#include <stddef.h>
+
+struct conf_pool;
+struct err;
+struct listen_set;
+struct listener;
+struct output_sink;
+
+struct generation {
+	unsigned number; /* of the configuration it was made from */
+	const struct conf_pool *conf;
+	unsigned want;    /* workers that should be ready */
+	unsigned workers; /* that live, in any state; the owner counts */
+	int *listener_fds;
+	size_t listener_count; /* 0 after generation_leave() */
+	struct output_sink *sink;
+
+	/* private */
+	struct listener **listeners;
+	struct listen_set *set;
+};
+
+/* Opens listeners and output. NULL and *err ("pool NAME: sentence") when something cannot be had;
+ * then nothing stays open. conf and set must outlive it. */
+struct generation *generation_open(const struct conf_pool *conf, unsigned number,
+	struct listen_set *set, struct err *err);
+/* Gives the listeners back: no worker will be started any more. */
+void generation_leave(struct generation *generation);
+/* Frees it; without workers only. */
+void generation_close(struct generation *generation);
+
+#endif

@@ -1,0 +1,283 @@
+/*
+ * listen: keeps the listeners, by address, and counts who uses them.
+ */
+#include "master/listen.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "common/conf.h"
+#include "common/err.h"
+#include "common/log.h"
+#include "common/units.h"
+#include "master/bind.h"
+
+#define LISTEN_FDS_START 3 /* sd_listen_fds(3) */
+
+struct entry {
+	struct listener listener; /* first: a struct listener is its entry */
+	struct address address;
+	struct bind_file file;
+	unsigned users;
+	bool adopted;
+	char *name; /* of an adopted one, from LISTEN_FDNAMES */
+	bool dressed;
+	enum conf_kind kind;
+	struct entry *next;
+};
+
+struct listen_set {
+	struct entry *first;
+};
+
+struct listen_set *listen_new(void)
+{
+	return calloc(1, sizeof(struct listen_set));
+}
+
+static struct entry *new_entry(struct listen_set *set, int fd)
+{
+	struct entry *entry = calloc(1, sizeof(*entry));
+
+	if (entry == NULL)
+		return NULL;
+	entry->listener.fd = fd;
+	entry->listener.text = entry->address.text;
+	entry->file.dir = -1;
+	entry->next = set->first;
+	set->first = entry;
+	return entry;
+}
+
+static void free_entry(struct listen_set *set, struct entry *entry)
+{
+	struct entry **at = &set->first;
+
+	while (*at != entry)
+		at = &(*at)->next;
+	*at = entry->next;
+	bind_remove(&entry->file);
+	close(entry->listener.fd);
+	free(entry->name);
+	free(entry);
+}
+
+static bool is_listening_stream(int fd)
+{
+	int type = 0, listening = 0;
+	socklen_t size = sizeof(int);
+
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM &&
+	       getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening;
+}
+
+int listen_adopt(struct listen_set *set, struct err *err)
+{
+	const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
+	const char *list = getenv("LISTEN_FDNAMES");
+	char *names = strdup(list != NULL ? list : ""), *rest = names;
+	uint64_t count = 0, owner = 0;
+	int rc = 0;
+
+	if (pid != NULL && fds != NULL && units_number(pid, 1, INT32_MAX, &owner, NULL) == 0 &&
+		owner == (uint64_t)getpid() && units_number(fds, 0, 1024, &count, NULL) != 0)
+		rc = err_set(err, EX_USAGE, "LISTEN_FDS is not a number from 0 to 1024");
+	for (uint64_t i = 0; i < count && rc == 0; i++) {
+		int fd = LISTEN_FDS_START + (int)i;
+		char *name = strsep(&rest, ":");
+		struct entry *entry;
+
+		if (!is_listening_stream(fd)) {
+			rc = err_set(err, EX_USAGE,
+				"descriptor %d of LISTEN_FDS is not a listening stream socket", fd);
+			break;
+		}
+		fcntl(fd, F_SETFD, FD_CLOEXEC);
+		if ((entry = new_entry(set, fd)) == NULL) {
+			rc = err_set(err, EX_OSERR, "out of memory");
+			break;
+		}
+		entry->adopted = true;
+		entry->name = strdup(name != NULL ? name : "");
+		entry->address.len = sizeof(entry->address.sa);
+		getsockname(fd, (struct sockaddr *)&entry->address.sa, &entry->address.len);
+		snprintf(entry->address.text, sizeof(entry->address.text), "fd:%.100s", name ? name : "");
+	}
+	free(names);
+	unsetenv("LISTEN_PID");
+	unsetenv("LISTEN_FDS");
+	unsetenv("LISTEN_FDNAMES");
+	return rc;
+}
+
+void listen_drop_unused(struct listen_set *set)
+{
+	for (struct entry *e = set->first, *next; e != NULL; e = next) {
+		next = e->next;
+		if (e->users > 0)
+			continue;
+		log_warning("no pool listens on descriptor %d that was handed in (%s), closed",
+			e->listener.fd, e->address.text);
+		free_entry(set, e);
+	}
+}
+
+static bool same_name(const struct address *a, const struct address *b)
+{
+	const struct sockaddr_un *x = (const struct sockaddr_un *)&a->sa;
+	const struct sockaddr_un *y = (const struct sockaddr_un *)&b->sa;
+
+	if (a->sa.ss_family != b->sa.ss_family)
+		return false;
+	if (a->sa.ss_family == AF_UNIX && x->sun_path[0] != '\0') /* the length may count the NUL */
+		return strncmp(x->sun_path, y->sun_path, sizeof(x->sun_path)) == 0;
+	return a->len == b->len && memcmp(&a->sa, &b->sa, a->len) == 0;
+}
+
+static bool same_address(const struct entry *entry, const struct address *wanted)
+{
+	if (entry->adopted && wanted->kind == ADDRESS_FD)
+		return entry->name != NULL && strcmp(entry->name, wanted->text + strlen("fd:")) == 0;
+	if (wanted->kind == ADDRESS_FD)
+		return false;
+	if (!entry->adopted)
+		return strcmp(entry->address.text, wanted->text) == 0;
+	return same_name(&entry->address, wanted);
+}
+
+static struct entry *find(struct listen_set *set, const struct address *wanted)
+{
+	for (struct entry *e = set->first; e != NULL; e = e->next)
+		if (same_address(e, wanted))
+			return e;
+	return NULL;
+}
+
+static struct listener *reuse(struct entry *entry, const struct conf_pool *pool, struct err *err)
+{
+	bool command = pool->kind == CONF_COMMAND;
+
+	if (entry->dressed && command != (entry->kind == CONF_COMMAND)) {
+		/* One socket cannot be blocking for the new workers and not for the old ones. */
+		err_set(err, EX_CONFIG,
+			"%s changes between a command and an application inside preforkd: that needs a "
+			"restart",
+			entry->address.text);
+		return NULL;
+	}
+	if (!entry->dressed && bind_dress(entry->listener.fd, pool, &entry->address, err) != 0)
+		return NULL;
+	if (entry->dressed) /* a changed backlog takes effect at once */
+		listen(entry->listener.fd, (int)pool->backlog);
+	entry->dressed = true;
+	entry->kind = pool->kind;
+	entry->users++;
+	return &entry->listener;
+}
+
+struct listener *listen_get(struct listen_set *set, const struct conf_pool *pool,
+	const struct address *address, struct err *err)
+{
+	struct entry *entry = find(set, address);
+	struct bind_file file;
+
+	if (entry != NULL)
+		return reuse(entry, pool, err);
+	if (address->kind == ADDRESS_FD) {
+		err_set(err, EX_UNAVAILABLE, "no socket named \"%s\" was handed in through LISTEN_FDS",
+			address->text + strlen("fd:"));
+		return NULL;
+	}
+	int fd = bind_open(pool, address, &file, err);
+	if (fd < 0)
+		return NULL;
+	entry = new_entry(set, fd);
+	if (entry == NULL) {
+		bind_remove(&file);
+		close(fd);
+		err_set(err, EX_OSERR, "out of memory");
+		return NULL;
+	}
+	entry->address = *address;
+	entry->file = file;
+	entry->dressed = true;
+	entry->kind = pool->kind;
+	entry->users = 1;
+	return &entry->listener;
+}
+
+void listen_put(struct listen_set *set, struct listener *listener)
+{
+	struct entry *entry = (struct entry *)listener;
+
+	if (--entry->users == 0)
+		free_entry(set, entry);
+}
+
+void listen_free(struct listen_set *set)
+{
+	while (set->first != NULL)
+		free_entry(set, set->first);
+	free(set);
+}
+
+/* Is one of the process's descriptors a listening socket at the address? */
+static bool held_by(int pid, const struct address *address)
+{
+	char path[64];
+	bool found = false;
+	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	DIR *dir = opendir(path);
+	for (struct dirent *d; dir != NULL && !found && (d = readdir(dir)) != NULL;) {
+		struct address other = { .len = sizeof(other.sa) };
+		int fd = d->d_name[0] == '.'
+				 ? -1
+				 : (int)syscall(SYS_pidfd_getfd, pidfd, atoi(d->d_name), 0);
+
+		if (fd < 0)
+			continue;
+		if (is_listening_stream(fd) &&
+			getsockname(fd, (struct sockaddr *)&other.sa, &other.len) == 0)
+			found = same_name(&other, address);
+		close(fd);
+	}
+	if (dir != NULL)
+		closedir(dir);
+	if (pidfd >= 0)
+		close(pidfd);
+	return found;
+}
+
+void listen_check(struct listen_set *set, const struct conf *conf, int ours, struct err_list *errors)
+{
+	char where[300];
+
+	for (size_t p = 0; p < conf->pool_count; p++) {
+		const struct conf_pool *pool = conf->pools[p];
+
+		conf_where(pool, "listen", where, sizeof(where));
+		for (size_t i = 0; i < pool->listen_count; i++) {
+			const struct address *a = &pool->listen[i];
+
+			if (find(set, a) != NULL)
+				continue;
+			if (a->kind == ADDRESS_FD)
+				continue; /* handed in at the start, not now */
+			if (bind_in_use(a) && !(ours > 0 && held_by(ours, a)))
+				err_list_add(errors, EX_UNAVAILABLE,
+					"%s: cannot listen on %s: it is in use", where, a->text);
+		}
+	}
+}

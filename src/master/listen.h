@@ -1,0 +1,45 @@
+/*
+ * listen: the set of listeners that the master holds, by address.
+ *
+ * A listener lives as long as a generation of some pool uses it, so that a reload keeps the socket
+ * (and whoever waits in its backlog) where the address is unchanged. Sockets handed in by systemd
+ * wait here until a pool asks for them, and are never removed.
+ */
+#ifndef PREFORKD_LISTEN_H
+#define PREFORKD_LISTEN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct address;
+struct conf;
+struct conf_pool;
+struct err;
+struct err_list;
+struct listen_set;
+
+struct listener {
+	int fd;
+	const char *text; /* its address, for the log */
+};
+
+struct listen_set *listen_new(void);
+/* Takes over LISTEN_FDS (sd_listen_fds(3)) and clears the variables. Call once, before any fork. */
+int listen_adopt(struct listen_set *set, struct err *err);
+/* Logs and closes handed-in sockets that no pool has asked for. */
+void listen_drop_unused(struct listen_set *set);
+
+/* The listener of a pool at an address: one that is there already, or a new one. Every get wants
+ * its put; the last put closes it and removes its file. */
+struct listener *listen_get(struct listen_set *set, const struct conf_pool *pool,
+	const struct address *address, struct err *err);
+void listen_put(struct listen_set *set, struct listener *listener);
+
+/* For -t: every address of the configuration must be free, or in use by process "ours" (0: none). */
+void listen_check(struct listen_set *set, const struct conf *conf, int ours,
+	struct err_list *errors);
+
+void listen_free(struct listen_set *set);
+
+#endif

@@ -1,0 +1,180 @@
+/*
+ * output: reads the pipes of the workers.
+ */
+#include "master/output.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/conf.h"
+#include "common/err.h"
+#include "common/log.h"
+
+#define LINE_MAX_BYTES 1024     /* raw bytes; escaped at most four times as long */
+#define LINES_PER_SECOND 1000u  /* of one pool */
+#define LAST_BYTES (256 * 1024) /* taken from the pipe of a dead worker at most */
+
+struct output_sink {
+	char name[40];
+	struct log_file *file; /* NULL: into the log */
+	time_t second;         /* of the rate limit */
+	unsigned lines, dropped;
+};
+
+struct output {
+	struct output_sink *sink;
+	struct event *event;
+	int fd;
+	pid_t pid;
+	size_t used;
+	char line[LINE_MAX_BYTES];
+};
+
+struct output_sink *output_sink_open(const struct conf_pool *pool, struct err *err)
+{
+	struct output_sink *sink = calloc(1, sizeof(*sink));
+
+	if (sink == NULL) {
+		err_set(err, EX_OSERR, "out of memory");
+		return NULL;
+	}
+	snprintf(sink->name, sizeof(sink->name), "%s", pool->name);
+	if (pool->output[0] == '/' && (sink->file = log_file_open(pool->output, err)) == NULL) {
+		free(sink);
+		return NULL;
+	}
+	return sink;
+}
+
+void output_sink_reopen(struct output_sink *sink)
+{
+	struct err err;
+
+	if (sink->file != NULL && log_file_reopen(sink->file, &err) != 0)
+		log_err("pool %s: output stays in the old file: %s", sink->name, err.text);
+}
+
+static void report_dropped(struct output_sink *sink)
+{
+	if (sink->dropped > 0)
+		log_warning("pool %s: %u lines of output dropped: more than %u in a second", sink->name,
+			sink->dropped, LINES_PER_SECOND);
+	sink->dropped = 0;
+}
+
+void output_sink_close(struct output_sink *sink)
+{
+	if (sink == NULL)
+		return;
+	report_dropped(sink);
+	log_file_close(sink->file);
+	free(sink);
+}
+
+static bool within_rate(struct output_sink *sink)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	if (now.tv_sec != sink->second) {
+		report_dropped(sink);
+		sink->second = now.tv_sec;
+		sink->lines = 0;
+	}
+	if (sink->lines++ < LINES_PER_SECOND)
+		return true;
+	sink->dropped++;
+	return false;
+}
+
+static void emit(struct output *o)
+{
+	char text[LINE_MAX_BYTES * 4 + 8], line[sizeof(text) + 96];
+
+	if (o->used > 0 && o->line[o->used - 1] == '\r')
+		o->used--;
+	if (within_rate(o->sink)) {
+		log_escape(o->line, o->used, text, sizeof(text));
+		if (o->sink->file != NULL) {
+			snprintf(line, sizeof(line), "pool %s: worker %d: %s", o->sink->name, (int)o->pid,
+				text);
+			log_file_line(o->sink->file, line);
+		} else {
+			log_notice("pool %s: worker %d: %s", o->sink->name, (int)o->pid, text);
+		}
+	}
+	o->used = 0;
+}
+
+static void take(struct output *o, const char *bytes, size_t length)
+{
+	for (size_t i = 0; i < length; i++) {
+		if (bytes[i] == '\n') {
+			emit(o);
+			continue;
+		}
+		if (o->used == sizeof(o->line))
+			emit(o);
+		o->line[o->used++] = bytes[i];
+	}
+}
+
+/* One read per turn of the loop: a worker that floods shares the master with all others. */
+static void on_readable(int fd, short what, void *arg)
+{
+	struct output *o = arg;
+	char bytes[16384];
+	ssize_t n = read(fd, bytes, sizeof(bytes));
+
+	(void)what;
+	if (n > 0)
+		take(o, bytes, (size_t)n);
+	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+		event_del(o->event); /* it has closed both; the rest is for waitpid */
+}
+
+struct output *output_attach(struct output_sink *sink, struct event_base *base, int fd, pid_t pid)
+{
+	struct output *o = calloc(1, sizeof(*o));
+
+	if (o == NULL)
+		return NULL;
+	o->sink = sink;
+	o->fd = fd;
+	o->pid = pid;
+	o->event = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, o);
+	if (o->event == NULL || event_add(o->event, NULL) != 0) {
+		if (o->event != NULL)
+			event_free(o->event);
+		free(o);
+		return NULL;
+	}
+	return o;
+}
+
+void output_detach(struct output *o)
+{
+	char bytes[16384];
+	size_t total = 0;
+	ssize_t n;
+
+	if (o == NULL)
+		return;
+	event_free(o->event);
+	while (total < LAST_BYTES && (n = read(o->fd, bytes, sizeof(bytes))) > 0) {
+		take(o, bytes, (size_t)n);
+		total += (size_t)n;
+	}
+	if (o->used > 0)
+		emit(o);
+	close(o->fd);
+	free(o);
+}

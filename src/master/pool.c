@@ -1,0 +1,493 @@
+/*
+ * pool: generations of workers.
+ *
+ * At most twice the configured workers live at any time, whatever is going on. Back-off belongs to
+ * the pool: trouble in one never delays another.
+ */
+#include "master/pool.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+
+#include "common/board.h"
+#include "common/conf.h"
+#include "common/err.h"
+#include "common/log.h"
+#include "master/generation.h"
+#include "master/output.h"
+#include "master/policy.h"
+#include "master/retire.h"
+#include "master/spawn.h"
+#include "master/watch.h"
+
+#define STARTS_PER_TURN 32 /* then the loop sees to signals and output before it goes on */
+
+/* A worker of ours: what we watch, and the generation it belongs to. */
+struct member {
+	struct watch *watch; /* NULL: the slot is free */
+	struct generation *generation;
+	bool proven;
+};
+
+struct pool {
+	char name[40];
+	const struct watch_context *context;
+	struct listen_set *listen;
+	struct board *board;      /* NULL until a generation serves inside preforkd */
+	struct member *members;   /* by slot, from 1 */
+	unsigned slots;           /* highest slot there is */
+	struct generation *current; /* NULL: not yet, or no more */
+	struct generation *next;    /* NULL: no reload under way */
+	struct err failure;         /* why next cannot become current; code 0: nothing yet */
+	struct policy_restart restart;
+	struct generation **retired; /* old ones with workers left */
+	size_t retired_count;
+	char obituary[600]; /* the last death, to be logged with what happens next */
+};
+
+struct pool *pool_new(const char *name, const struct watch_context *context,
+	struct listen_set *listeners)
+{
+	struct pool *pool = calloc(1, sizeof(*pool));
+
+	if (pool == NULL)
+		return NULL;
+	snprintf(pool->name, sizeof(pool->name), "%s", name);
+	pool->context = context;
+	pool->listen = listeners;
+	return pool;
+}
+
+void pool_free(struct pool *pool)
+{
+	generation_close(pool->current);
+	generation_close(pool->next);
+	for (size_t i = 0; i < pool->retired_count; i++)
+		generation_close(pool->retired[i]);
+	board_destroy(pool->board);
+	free(pool->retired);
+	free(pool->members);
+	free(pool);
+}
+
+const char *pool_name(const struct pool *pool)
+{
+	return pool->name;
+}
+
+/* Room for slots 1..slots, in the table and on the board. */
+static int make_room(struct pool *pool, unsigned slots, bool in_process, struct err *err)
+{
+	if (slots > pool->slots) {
+		struct member *members = calloc(slots + 1u, sizeof(*members));
+
+		if (members == NULL)
+			return err_set(err, EX_OSERR, "pool %s: out of memory", pool->name);
+		if (pool->members != NULL)
+			memcpy(members, pool->members, (pool->slots + 1u) * sizeof(*members));
+		free(pool->members);
+		pool->members = members;
+		pool->slots = slots;
+	}
+	if (!in_process)
+		return 0;
+	if (pool->board == NULL)
+		pool->board = board_create(pool->slots);
+	if (pool->board == NULL || board_grow(pool->board, pool->slots) != 0)
+		return err_set(err, EX_OSERR, "pool %s: cannot make its scoreboard: %s", pool->name,
+			strerror(errno));
+	return 0;
+}
+
+int pool_prepare(struct pool *pool, const struct conf_pool *conf, unsigned number, struct err *err)
+{
+	unsigned most = conf->workers;
+
+	if (pool->current != NULL && pool->current->want > most)
+		most = pool->current->want;
+	if (make_room(pool, 2 * most, conf->kind != CONF_COMMAND, err) != 0)
+		return -1;
+	pool->next = generation_open(conf, number, pool->listen, err);
+	if (pool->next == NULL)
+		return -1;
+	pool->failure.code = 0;
+	/* A reload is the administrator's word that things are different now. */
+	pool->restart.delay = 0;
+	return 0;
+}
+
+static unsigned count(const struct pool *pool, const struct generation *g, bool ready_only)
+{
+	unsigned n = 0;
+
+	for (unsigned s = 1; s <= pool->slots; s++) {
+		const struct member *m = &pool->members[s];
+
+		if (m->watch == NULL || (g != NULL && m->generation != g))
+			continue;
+		if (m->watch->state == LIFE_UP || (!ready_only && m->watch->state == LIFE_STARTING))
+			n++;
+	}
+	return n;
+}
+
+unsigned pool_ready(const struct pool *pool)
+{
+	return count(pool, NULL, true);
+}
+
+enum pool_progress pool_progress(const struct pool *pool, struct err *err)
+{
+	if (pool->next == NULL)
+		return POOL_PREPARED;
+	if (pool->failure.code != 0) {
+		*err = pool->failure;
+		return POOL_FAILED;
+	}
+	return count(pool, pool->next, true) >= pool->next->want ? POOL_PREPARED : POOL_PENDING;
+}
+
+static void retire_members(struct pool *pool, const struct generation *g, uint64_t now)
+{
+	for (unsigned s = 1; s <= pool->slots; s++)
+		if (pool->members[s].watch != NULL && pool->members[s].generation == g)
+			watch_event(pool->members[s].watch, LIFE_EV_RETIRE, now);
+}
+
+/* Out of service: its workers retire, and it is freed with the last of them. */
+static void retire_generation(struct pool *pool, struct generation *g, uint64_t now)
+{
+	retire_members(pool, g, now);
+	generation_leave(g);
+	struct generation **retired =
+		realloc(pool->retired, (pool->retired_count + 1) * sizeof(struct generation *));
+	if (retired == NULL)
+		return; /* it stays allocated: workers still point to it */
+	pool->retired = retired;
+	pool->retired[pool->retired_count++] = g;
+}
+
+static void bury_generations(struct pool *pool)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < pool->retired_count; i++) {
+		if (pool->retired[i]->workers > 0)
+			pool->retired[kept++] = pool->retired[i];
+		else
+			generation_close(pool->retired[i]);
+	}
+	pool->retired_count = kept;
+}
+
+void pool_commit(struct pool *pool, uint64_t now)
+{
+	if (pool->next == NULL)
+		return;
+	if (pool->current != NULL)
+		retire_generation(pool, pool->current, now);
+	pool->current = pool->next;
+	pool->next = NULL;
+}
+
+void pool_abort(struct pool *pool, uint64_t now)
+{
+	if (pool->next == NULL)
+		return;
+	retire_generation(pool, pool->next, now);
+	pool->next = NULL;
+}
+
+void pool_stop(struct pool *pool, uint64_t now)
+{
+	pool_abort(pool, now);
+	if (pool->current != NULL)
+		retire_generation(pool, pool->current, now);
+	pool->current = NULL;
+}
+
+void pool_cut(struct pool *pool, uint64_t now)
+{
+	for (unsigned s = 1; s <= pool->slots; s++)
+		if (pool->members[s].watch != NULL)
+			watch_event(pool->members[s].watch, LIFE_EV_CUT, now);
+}
+
+void pool_scale(struct pool *pool, int by, uint64_t now)
+{
+	struct generation *g = pool->current;
+	struct err err;
+
+	if (g == NULL || (by < 0 && g->want <= 1) || (by > 0 && g->want >= CONF_WORKERS_MAX))
+		return;
+	if (by > 0 && make_room(pool, 2 * (g->want + 1), g->conf->kind != CONF_COMMAND, &err) != 0) {
+		log_err("%s", err.text);
+		return;
+	}
+	g->want = by > 0 ? g->want + 1 : g->want - 1;
+	log_notice("pool %s: %u workers wanted", pool->name, g->want);
+	/* The youngest goes: the highest slot of those that serve. */
+	for (unsigned s = pool->slots; s > 0 && count(pool, g, false) > g->want; s--) {
+		struct member *m = &pool->members[s];
+
+		if (m->watch != NULL && m->generation == g)
+			watch_event(m->watch, LIFE_EV_RETIRE, now);
+	}
+}
+
+void pool_reopen(struct pool *pool)
+{
+	if (pool->current != NULL)
+		output_sink_reopen(pool->current->sink);
+	if (pool->next != NULL)
+		output_sink_reopen(pool->next->sink);
+	for (size_t i = 0; i < pool->retired_count; i++)
+		output_sink_reopen(pool->retired[i]->sink);
+}
+
+/* The last death in the log, once it is known what follows from it. */
+static void tell_obituary(struct pool *pool, const char *what_next)
+{
+	if (pool->obituary[0] != '\0')
+		log_warning("%s, %s", pool->obituary, what_next);
+	pool->obituary[0] = '\0';
+}
+
+static void write_obituary(struct pool *pool, const struct watch *w, int status, uint64_t requests)
+{
+	char how[64], served[48] = "";
+
+	spawn_status_text(status, how, sizeof(how));
+	if (w->was_ready && w->conf->kind != CONF_COMMAND)
+		snprintf(served, sizeof(served), " after %" PRIu64 " requests", requests);
+	tell_obituary(pool, "to be replaced");
+	snprintf(pool->obituary, sizeof(pool->obituary), "pool %s: worker %d %s%s%s%s%.300s", pool->name,
+		(int)w->pid, how, served, w->was_ready ? "" : " before it was ready",
+		w->reason[0] != '\0' ? ": " : "", w->reason);
+}
+
+static void judge_death(struct pool *pool, const struct member *m, int status, uint64_t now)
+{
+	const struct watch *w = m->watch;
+	struct board_worker said = { 0 };
+	struct policy_obituary o = { .was_ready = w->was_ready,
+		.by_signal = WIFSIGNALED(status),
+		.by_sigkill = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL &&
+			      w->state != LIFE_FAILING,
+		.requests_known = w->conf->kind != CONF_COMMAND,
+		.lived = now - w->started };
+
+	if (o.requests_known)
+		board_read(pool->board, w->slot, &said);
+	o.requests = said.requests;
+	enum policy_death death = policy_judge(&o);
+	bool grown = policy_died(&pool->restart, death, m->generation->want, w->started, now);
+	if (death == POLICY_CRASH || grown || m->generation == pool->next)
+		write_obituary(pool, w, status, said.requests);
+	if (m->generation != pool->next || death == POLICY_CRASH || pool->failure.code != 0)
+		return;
+	err_set(&pool->failure, w->code != 0 ? w->code : EX_UNAVAILABLE, "%s", pool->obituary);
+	pool->obituary[0] = '\0';
+}
+
+bool pool_died(struct pool *pool, pid_t pid, int status, uint64_t now)
+{
+	struct member *m = NULL;
+	char how[64];
+
+	for (unsigned s = 1; s <= pool->slots && m == NULL; s++)
+		if (pool->members[s].watch != NULL && pool->members[s].watch->pid == pid)
+			m = &pool->members[s];
+	if (m == NULL)
+		return false;
+	retire_leftovers(pid, m->watch->conf->stop_signal);
+	watch_collect(m->watch);
+	enum life_state before = m->watch->state;
+	if (life_step(before, LIFE_EV_DIED).action == LIFE_DO_REPLACE)
+		judge_death(pool, m, status, now);
+	else
+		log_info("pool %s: %s worker %d %s", pool->name, life_state_name(before), (int)pid,
+			spawn_status_text(status, how, sizeof(how)));
+	watch_event(m->watch, LIFE_EV_DIED, now);
+	watch_free(m->watch);
+	m->generation->workers--;
+	memset(m, 0, sizeof(*m));
+	return true;
+}
+
+/* The listener of a command pool that the fewest workers of the generation serve. */
+static size_t poorest_listener(const struct pool *pool, const struct generation *g)
+{
+	size_t best = 0;
+	unsigned fewest = UINT32_MAX;
+
+	for (size_t l = 0; g->conf->kind == CONF_COMMAND && l < g->listener_count; l++) {
+		unsigned n = 0;
+
+		for (unsigned s = 1; s <= pool->slots; s++) {
+			const struct member *m = &pool->members[s];
+
+			if (m->watch != NULL && m->generation == g && m->watch->listener == l &&
+				(m->watch->state == LIFE_UP || m->watch->state == LIFE_STARTING))
+				n++;
+		}
+		if (n < fewest) {
+			fewest = n;
+			best = l;
+		}
+	}
+	return best;
+}
+
+static int start_member(struct pool *pool, struct generation *g, uint64_t now, struct err *err)
+{
+	bool command = g->conf->kind == CONF_COMMAND;
+	size_t listener = poorest_listener(pool, g);
+	unsigned slot = 1;
+
+	while (slot <= pool->slots && pool->members[slot].watch != NULL)
+		slot++;
+	if (slot > pool->slots)
+		return err_set(err, EX_SOFTWARE, "pool %s: no slot is free", pool->name);
+	if (!command)
+		board_clear(pool->board, slot);
+	struct watch_seat seat = { .conf = g->conf, .slot = slot,
+		.listeners = command ? &g->listener_fds[listener] : g->listener_fds,
+		.listener_count = command ? 1 : g->listener_count,
+		.board_fd = command ? -1 : board_fd(pool->board), .sink = g->sink };
+	struct watch *w = watch_start(pool->context, &seat, now, err);
+	if (w == NULL)
+		return -1;
+	w->listener = listener;
+	pool->members[slot] = (struct member){ .watch = w, .generation = g };
+	g->workers++;
+	if (pool->obituary[0] != '\0') {
+		char next[48];
+
+		snprintf(next, sizeof(next), "replaced by %d", (int)w->pid);
+		tell_obituary(pool, next);
+	}
+	return 0;
+}
+
+static unsigned alive(const struct pool *pool)
+{
+	unsigned n = 0;
+
+	for (unsigned s = 1; s <= pool->slots; s++)
+		n += pool->members[s].watch != NULL;
+	return n;
+}
+
+/* Starts what is missing of one generation, as far as policy and the limit allow. */
+static uint64_t fill(struct pool *pool, struct generation *g, unsigned limit, bool probing, uint64_t now)
+{
+	unsigned have = count(pool, g, false), living = alive(pool);
+	uint64_t next = UINT64_MAX;
+	struct err err;
+
+	if (have >= g->want)
+		return next;
+	unsigned n = policy_start(&pool->restart, g->want - have, g->want, probing, now, &next);
+	if (living + n > limit)
+		n = living < limit ? limit - living : 0; /* a death wakes us */
+	for (unsigned i = 0; i < n; i++) {
+		if (i == STARTS_PER_TURN)
+			return now;
+		if (start_member(pool, g, now, &err) == 0)
+			continue;
+		log_err("pool %s: cannot start a worker: %s", pool->name, err.text);
+		policy_died(&pool->restart, POLICY_FAILED_START, g->want, now, now);
+		if (g == pool->next)
+			pool->failure = err;
+		return now + POLICY_DELAY_MIN;
+	}
+	return next;
+}
+
+/* Has a worker started after the last failure shown that starting works? And if one is still on
+ * trial, when will it be known? */
+static bool look_at_trials(struct pool *pool, uint64_t now, uint64_t *next)
+{
+	bool probing = false;
+
+	for (unsigned s = 1; pool->restart.delay > 0 && s <= pool->slots; s++) {
+		struct member *m = &pool->members[s];
+		struct board_worker said = { 0 };
+
+		if (m->watch == NULL || m->watch->started < pool->restart.last_failure ||
+			(m->watch->state != LIFE_UP && m->watch->state != LIFE_STARTING))
+			continue;
+		if (m->watch->conf->kind != CONF_COMMAND)
+			board_read(pool->board, s, &said);
+		uint64_t due = m->watch->started + POLICY_PROVEN;
+		if (m->watch->was_ready && (now >= due || said.requests > 0)) {
+			log_notice("pool %s: worker %d serves, back-off ends", pool->name,
+				(int)m->watch->pid);
+			policy_proven(&pool->restart);
+			return false;
+		}
+		probing = true;
+		if (m->watch->was_ready && due < *next)
+			*next = due;
+	}
+	return probing;
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+uint64_t pool_reconcile(struct pool *pool, uint64_t now)
+{
+	uint64_t next = UINT64_MAX;
+	char what[64];
+
+	for (unsigned s = 1; s <= pool->slots; s++)
+		if (pool->members[s].watch != NULL)
+			next = earlier(next, watch_follow(pool->members[s].watch, now));
+	bool probing = look_at_trials(pool, now, &next);
+	unsigned most = pool->current != NULL ? pool->current->want : 0;
+	if (pool->next != NULL && pool->next->want > most)
+		most = pool->next->want;
+	if (pool->current != NULL)
+		next = earlier(next, fill(pool, pool->current, 2 * most, probing, now));
+	if (pool->next != NULL && pool->failure.code == 0)
+		next = earlier(next, fill(pool, pool->next, 2 * most, probing, now));
+	if (pool->restart.delay > 0) {
+		snprintf(what, sizeof(what), "next try in %" PRIu64 " ms", pool->restart.delay);
+		tell_obituary(pool, what);
+	} else {
+		tell_obituary(pool, "to be replaced");
+	}
+	bury_generations(pool);
+	return next;
+}
+
+bool pool_is_empty(const struct pool *pool)
+{
+	return alive(pool) == 0;
+}
+
+bool pool_is_stopped(const struct pool *pool)
+{
+	return pool->current == NULL && pool->next == NULL;
+}
+
+bool pool_uses(const struct pool *pool, unsigned number)
+{
+	if ((pool->current != NULL && pool->current->number == number) ||
+		(pool->next != NULL && pool->next->number == number))
+		return true;
+	for (size_t i = 0; i < pool->retired_count; i++)
+		if (pool->retired[i]->number == number)
+			return true;
+	return false;
+}

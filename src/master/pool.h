@@ -1,0 +1,60 @@
+/*
+ * pool: the workers of one pool, over all its generations.
+ *
+ * A generation is one reading of the pool's configuration with the workers started for it. A reload
+ * prepares the next generation beside the current one, and then commits or aborts it; the workers of
+ * a generation that is neither retire. pool_reconcile() compares what is with what should be.
+ */
+#ifndef PREFORKD_POOL_H
+#define PREFORKD_POOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct conf_pool;
+struct err;
+struct listen_set;
+struct pool;
+struct watch_context;
+
+struct pool *pool_new(const char *name, const struct watch_context *context,
+	struct listen_set *listeners);
+/* Only when pool_is_empty(). */
+void pool_free(struct pool *pool);
+const char *pool_name(const struct pool *pool);
+
+/* Opens what the next generation needs; its workers are started by pool_reconcile(). On failure
+ * nothing has changed. conf stays in use until pool_uses() says otherwise. */
+int pool_prepare(struct pool *pool, const struct conf_pool *conf, unsigned number, struct err *err);
+
+enum pool_progress { POOL_PENDING, POOL_PREPARED, POOL_FAILED };
+/* How the next generation is doing; *err when it failed. Without one: POOL_PREPARED. */
+enum pool_progress pool_progress(const struct pool *pool, struct err *err);
+/* The next generation becomes the current one; the old one retires. */
+void pool_commit(struct pool *pool, uint64_t now);
+/* The next generation retires; the current one goes on. */
+void pool_abort(struct pool *pool, uint64_t now);
+
+/* No generation any more: all workers retire, listeners are given back. */
+void pool_stop(struct pool *pool, uint64_t now);
+/* Kills every worker; after pool_stop(). */
+void pool_cut(struct pool *pool, uint64_t now);
+
+/* One worker more or fewer, until the next reload; never below one. */
+void pool_scale(struct pool *pool, int by, uint64_t now);
+void pool_reopen(struct pool *pool);
+
+/* A child has died and can still be signalled by its pid: false if it is none of this pool's. */
+bool pool_died(struct pool *pool, pid_t pid, int status, uint64_t now);
+
+/* Returns when it wants to be called next; UINT64_MAX: when something happens. */
+uint64_t pool_reconcile(struct pool *pool, uint64_t now);
+
+bool pool_is_empty(const struct pool *pool);
+bool pool_is_stopped(const struct pool *pool);
+/* Does a generation with that number still have workers, or serve? */
+bool pool_uses(const struct pool *pool, unsigned number);
+unsigned pool_ready(const struct pool *pool);
+
+#endif

@@ -1,0 +1,239 @@
+/*
+ * watch: follows one worker.
+ *
+ * The start pipe comes from an unprivileged process: one message of bounded length, checked and
+ * escaped. Its callback only notes; watch_follow() acts.
+ */
+#include "master/watch.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "common/conf.h"
+#include "common/err.h"
+#include "common/log.h"
+#include "master/look.h"
+#include "master/output.h"
+#include "master/retire.h"
+#include "master/spawn.h"
+
+#define LOOK_WAIT_MIN 1   /* ms between two looks at a starting program */
+#define LOOK_WAIT_MAX 100
+#define LOOK_SURE 3 /* so many looks in a row must find it asleep, if it is not in accept */
+
+static void drop_start_pipe(struct watch *w)
+{
+	if (w->start_event != NULL)
+		event_free(w->start_event);
+	w->start_event = NULL;
+	if (w->start_fd >= 0)
+		close(w->start_fd);
+	w->start_fd = -1;
+}
+
+static void note_report(struct watch *w, const char *bytes, size_t length)
+{
+	if (bytes[0] == JOB_READY) {
+		w->said_ready = true;
+	} else if (bytes[0] == JOB_FAILED && length >= 2) {
+		unsigned char code = (unsigned char)bytes[1];
+
+		w->code = code >= EX__BASE && code <= EX__MAX ? code : EX_UNAVAILABLE;
+		log_escape(bytes + 2, length - 2, w->reason, sizeof(w->reason));
+	}
+}
+
+static void on_start_pipe(int fd, short what, void *arg)
+{
+	struct watch *w = arg;
+	char bytes[JOB_REPORT_MAX];
+	ssize_t n = read(fd, bytes, sizeof(bytes));
+
+	(void)what;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n > 0)
+		note_report(w, bytes, (size_t)n);
+	else if (w->conf->kind == CONF_COMMAND)
+		w->execed = true;
+	drop_start_pipe(w);
+}
+
+/* Both ends close on exec; the ends of the output are never waited for. */
+static int make_pipes(struct watch *w, struct job *job, int *output_read, struct err *err)
+{
+	int start[2], output[2] = { -1, -1 };
+	bool wanted = strcmp(w->conf->output, "null") != 0;
+
+	if (pipe2(start, O_CLOEXEC | O_NONBLOCK) != 0)
+		return err_set(err, EX_OSERR, "cannot make a pipe: %s", strerror(errno));
+	if (wanted && pipe2(output, O_CLOEXEC | O_NONBLOCK) != 0) {
+		int reason = errno;
+
+		close(start[0]);
+		close(start[1]);
+		return err_set(err, EX_OSERR, "cannot make a pipe: %s", strerror(reason));
+	}
+	w->start_fd = start[0];
+	job->start_fd = start[1];
+	*output_read = output[0];
+	job->output_fd = output[1];
+	return 0;
+}
+
+static int follow_pipes(struct watch *w, const struct watch_context *context,
+	const struct watch_seat *seat, int output_read)
+{
+	w->start_event = event_new(context->base, w->start_fd, EV_READ | EV_PERSIST, on_start_pipe, w);
+	if (w->start_event == NULL || event_add(w->start_event, NULL) != 0)
+		return -1;
+	if (output_read < 0)
+		return 0;
+	w->output = output_attach(seat->sink, context->base, output_read, w->pid);
+	if (w->output == NULL)
+		close(output_read);
+	return w->output == NULL ? -1 : 0;
+}
+
+struct watch *watch_start(const struct watch_context *context, const struct watch_seat *seat,
+	uint64_t now, struct err *err)
+{
+	struct job job = { .pool = seat->conf, .slot = seat->slot, .master = getpid(),
+		.listeners = seat->listeners, .listener_count = seat->listener_count,
+		.board_fd = seat->board_fd, .lifeline_fd = context->lifeline_fd,
+		.nofile = context->nofile, .environ = context->environ };
+	struct watch *w = calloc(1, sizeof(*w));
+	int output_read = -1;
+
+	if (w == NULL) {
+		err_set(err, EX_OSERR, "out of memory");
+		return NULL;
+	}
+	w->conf = seat->conf;
+	w->slot = seat->slot;
+	w->start_fd = -1;
+	if (make_pipes(w, &job, &output_read, err) != 0) {
+		free(w);
+		return NULL;
+	}
+	w->pid = spawn(context->body, &job);
+	int reason = errno;
+	close(job.start_fd);
+	if (job.output_fd >= 0)
+		close(job.output_fd);
+	if (w->pid < 0) {
+		if (output_read >= 0)
+			close(output_read);
+		watch_free(w);
+		err_set(err, EX_OSERR, "cannot fork: %s", strerror(reason));
+		return NULL;
+	}
+	w->state = LIFE_STARTING;
+	w->started = now;
+	w->deadline = now + w->conf->start_timeout;
+	w->look_at = now;
+	w->look_wait = LOOK_WAIT_MIN;
+	if (follow_pipes(w, context, seat, output_read) != 0)
+		watch_event(w, LIFE_EV_LATE, now); /* cannot be followed: it ends and is replaced */
+	return w;
+}
+
+static int stop_signal(const struct watch *w)
+{
+	return w->conf->kind == CONF_COMMAND ? w->conf->stop_signal : SIGTERM;
+}
+
+enum life_action watch_event(struct watch *w, enum life_event event, uint64_t now)
+{
+	struct life_step step = life_step(w->state, event);
+
+	w->state = step.next;
+	switch (step.action) {
+	case LIFE_DO_SERVE:
+		w->was_ready = true;
+		drop_start_pipe(w);
+		break;
+	case LIFE_DO_STOP:
+		w->deadline = now + w->conf->stop_timeout;
+		retire_ask(w->pid, stop_signal(w));
+		break;
+	case LIFE_DO_KILL:
+		retire_kill(w->pid);
+		break;
+	default:
+		break;
+	}
+	return step.action;
+}
+
+static bool waits_for_connections(struct watch *w, uint64_t now)
+{
+	if (w->said_ready)
+		return true;
+	if (!w->execed || now < w->look_at)
+		return false;
+	enum look look = look_at(w->pid);
+	w->sleeping = look == LOOK_SLEEPING ? w->sleeping + 1 : 0;
+	w->look_at = now + w->look_wait;
+	w->look_wait = w->look_wait * 2 < LOOK_WAIT_MAX ? w->look_wait * 2 : LOOK_WAIT_MAX;
+	return look == LOOK_ACCEPTING || w->sleeping >= LOOK_SURE;
+}
+
+static uint64_t follow_start(struct watch *w, uint64_t now)
+{
+	if (waits_for_connections(w, now)) {
+		watch_event(w, LIFE_EV_READY, now);
+		return UINT64_MAX;
+	}
+	if (now >= w->deadline && w->execed) {
+		log_warning("pool %s: worker %d has not been seen waiting for connections within "
+			    "start-timeout, taken for ready",
+			w->conf->name, (int)w->pid);
+		watch_event(w, LIFE_EV_READY, now);
+		return UINT64_MAX;
+	}
+	if (now >= w->deadline) {
+		log_err("pool %s: worker %d was not ready within start-timeout, killed", w->conf->name,
+			(int)w->pid);
+		watch_event(w, LIFE_EV_LATE, now);
+		return UINT64_MAX;
+	}
+	return w->execed && w->look_at < w->deadline ? w->look_at : w->deadline;
+}
+
+uint64_t watch_follow(struct watch *w, uint64_t now)
+{
+	if (w->state == LIFE_STARTING)
+		return follow_start(w, now);
+	if (w->state != LIFE_RETIRING)
+		return UINT64_MAX;
+	if (now < w->deadline)
+		return w->deadline;
+	log_warning("pool %s: worker %d did not stop within stop-timeout, killed with the request it had",
+		w->conf->name, (int)w->pid);
+	watch_event(w, LIFE_EV_OVERDUE, now);
+	return UINT64_MAX;
+}
+
+/* Its death can be seen before its report. */
+void watch_collect(struct watch *w)
+{
+	if (w->start_event != NULL)
+		on_start_pipe(w->start_fd, EV_READ, w);
+	w->was_ready = w->was_ready || w->said_ready;
+}
+
+void watch_free(struct watch *w)
+{
+	if (w == NULL)
+		return;
+	drop_start_pipe(w);
+	output_detach(w->output);
+	free(w);
+}

@@ -1,0 +1,79 @@
+/*
+ * watch: one worker as the master sees it: started, followed until it is ready, asked to leave.
+ *
+ * Owns the worker's start pipe, its output and its deadlines. Knows nothing of pools or of how many
+ * workers there should be.
+ */
+#ifndef PREFORKD_WATCH_H
+#define PREFORKD_WATCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include "common/job.h"
+#include "master/life.h"
+
+struct conf_pool;
+struct err;
+struct event;
+struct event_base;
+struct output;
+struct output_sink;
+
+/* What the master lends to every start. */
+struct watch_context {
+	struct event_base *base;
+	job_body body;
+	int lifeline_fd;
+	struct rlimit nofile;
+	char **environ;
+};
+
+struct watch {
+	pid_t pid;
+	unsigned slot;
+	enum life_state state;
+	bool was_ready;
+	uint64_t started;
+	const struct conf_pool *conf;
+	size_t listener; /* command pools: index of the one it serves */
+	int code;        /* exit code it asked for when it could not start; 0: it said nothing */
+	char reason[JOB_REPORT_MAX * 4 + 8]; /* why, escaped */
+
+	/* private */
+	uint64_t deadline; /* of the state it is in */
+	uint64_t look_at;  /* when to look again whether the program waits for connections */
+	unsigned look_wait, sleeping;
+	bool execed, said_ready;
+	int start_fd;
+	struct event *start_event;
+	struct output *output;
+};
+
+/* The parts of a start that differ from worker to worker. */
+struct watch_seat {
+	const struct conf_pool *conf;
+	unsigned slot;
+	int *listeners;
+	size_t listener_count;
+	int board_fd; /* -1: none */
+	struct output_sink *sink;
+};
+
+struct watch *watch_start(const struct watch_context *context, const struct watch_seat *seat,
+	uint64_t now, struct err *err);
+
+/* Feeds an event to the worker's life and carries out what follows from it. */
+enum life_action watch_event(struct watch *watch, enum life_event event, uint64_t now);
+
+/* Readiness and deadlines. Returns when it wants to be called next, UINT64_MAX: when there is news. */
+uint64_t watch_follow(struct watch *watch, uint64_t now);
+
+/* After its death: reads what it still had to report about its start. */
+void watch_collect(struct watch *watch);
+/* Takes its last output and frees everything. */
+void watch_free(struct watch *watch);
+
+#endif

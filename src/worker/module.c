@@ -1,0 +1,34 @@
+/*
+ * module: dlopen(3) of an application, in the worker, after its privileges are gone.
+ */
+#include "worker/module.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+
+#include "common/conf.h"
+#include "preforkd_app.h"
+#include "worker/app_counter.h"
+
+const struct preforkd_app *module_load(const struct conf_pool *pool, char *why, size_t size)
+{
+	if (pool->kind == CONF_APP)
+		return &app_counter;
+	void *object = dlopen(pool->argv[0], RTLD_NOW | RTLD_LOCAL);
+	if (object == NULL) {
+		snprintf(why, size, "cannot load the module: %s", dlerror());
+		return NULL;
+	}
+	const struct preforkd_app *app = dlsym(object, "preforkd_app");
+	if (app == NULL)
+		snprintf(why, size, "%s is no preforkd module: it does not export preforkd_app",
+			pool->argv[0]);
+	else if (app->abi != PREFORKD_APP_ABI)
+		snprintf(why, size, "%s is built for ABI %u, this is ABI %u", pool->argv[0], app->abi,
+			PREFORKD_APP_ABI);
+	else if (app->handle == NULL || app->name == NULL)
+		snprintf(why, size, "%s has no name or no handle function", pool->argv[0]);
+	else
+		return app;
+	return NULL;
+}

@@ -1,0 +1,309 @@
+/*
+ * serve: waits, accepts, lets libfcgi read the request and the application answer it.
+ *
+ * The wait and the accept are ours; libfcgi is only ever given a connection. SIGTERM stays blocked and
+ * is read from a descriptor beside the listeners, so that no system call of a request is ever
+ * interrupted and a worker is only asked to go when it holds nothing. Several workers wait on one
+ * listener: EPOLLEXCLUSIVE wakes one of them for a connection.
+ *
+ * A connection that the web server wants kept open (FCGI_KEEP_CONN) waits in the same epoll set, so
+ * that it does not keep the worker from serving others.
+ */
+#include "worker/serve.h"
+
+#include <bsd/unistd.h>
+#include <errno.h>
+#include <fcgiapp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "common/board.h"
+#include "common/conf.h"
+#include "common/job.h"
+#include "preforkd_app.h"
+#include "worker/module.h"
+#include "worker/report.h"
+
+#define EVENTS 16
+#define KEPT_MAX 256        /* idle kept connections; one more is closed after its answer */
+#define LINGER_MS 2000      /* for the rest of a request that the application did not read */
+#define LINGER_BYTES (64 << 20)
+#define ORPHAN_SIGNAL SIGRTMIN
+
+enum source { SOURCE_LISTENER, SOURCE_KEPT, SOURCE_SIGNAL, SOURCE_LIFELINE };
+
+struct server {
+	const struct job *job;
+	const struct board_seat *seat;
+	const struct preforkd_app *app;
+	FCGX_Request request;
+	int epoll, signals;
+	bool leaving;
+	int kept[KEPT_MAX];
+	size_t kept_count;
+};
+
+/* For the signal handler alone. */
+static struct {
+	volatile sig_atomic_t orphaned;
+	const int *listeners;
+	size_t count;
+} orphan;
+
+/* The master is dead and a request is running: let go of the listeners at once, so that a new master
+ * can have the address, and leave after the request. Restarts whatever it interrupts. */
+static void on_orphaned(int signo)
+{
+	int saved = errno;
+
+	(void)signo;
+	for (size_t i = 0; orphan.orphaned == 0 && i < orphan.count; i++)
+		close(orphan.listeners[i]);
+	orphan.orphaned = 1;
+	errno = saved;
+}
+
+static void set_title(const struct server *s, const char *state)
+{
+	setproctitle("%s worker %u %s", s->job->pool->name, s->job->slot, state);
+}
+
+static int watch_fd(const struct server *s, int fd, enum source source, uint32_t flags)
+{
+	struct epoll_event event = { .events = EPOLLIN | flags,
+		.data.u64 = ((uint64_t)source << 32) | (uint32_t)fd };
+
+	return epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &event);
+}
+
+/* FCGX_Init() takes over PIPE, USR1 and TERM, so it comes first and we have the last word. */
+static int arrange_signals(struct server *s)
+{
+	static const int ignored[] = { SIGPIPE, SIGHUP, SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU };
+	struct sigaction ignore = { .sa_handler = SIG_IGN };
+	struct sigaction release = { .sa_handler = on_orphaned, .sa_flags = SA_RESTART };
+	sigset_t leave;
+
+	sigemptyset(&leave);
+	sigaddset(&leave, SIGTERM);
+	sigaddset(&leave, SIGQUIT);
+	if (sigprocmask(SIG_BLOCK, &leave, NULL) != 0 || FCGX_Init() != 0)
+		return -1;
+	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+		sigaction(ignored[i], &ignore, NULL);
+	orphan.listeners = s->job->listeners;
+	orphan.count = s->job->listener_count;
+	sigaction(ORPHAN_SIGNAL, &release, NULL);
+	s->signals = signalfd(-1, &leave, SFD_CLOEXEC | SFD_NONBLOCK);
+	return s->signals < 0 || FCGX_InitRequest(&s->request, -1, 0) != 0 ? -1 : 0;
+}
+
+static int arrange_epoll(struct server *s)
+{
+	s->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (s->epoll < 0 || watch_fd(s, s->signals, SOURCE_SIGNAL, 0) != 0 ||
+		watch_fd(s, s->job->lifeline_fd, SOURCE_LIFELINE, 0) != 0)
+		return -1;
+	for (size_t i = 0; i < s->job->listener_count; i++)
+		if (watch_fd(s, s->job->listeners[i], SOURCE_LISTENER, EPOLLEXCLUSIVE) != 0)
+			return -1;
+	return 0;
+}
+
+static void start_application(struct server *s)
+{
+	const struct conf_pool *pool = s->job->pool;
+	static struct preforkd_app_env env;
+	char why[300];
+
+	s->app = module_load(pool, why, sizeof(why));
+	if (s->app == NULL)
+		report_failure(s->job->start_fd, EX_UNAVAILABLE, "%s", why);
+	env.pool = pool->name;
+	env.worker = s->job->slot;
+	env.argv = pool->argv;
+	while (pool->argv[env.argc] != NULL)
+		env.argc++;
+	env.shared = s->seat->shared;
+	int rc = s->app->start == NULL ? 0 : s->app->start(&env);
+	if (rc != 0)
+		report_failure(s->job->start_fd, EX_UNAVAILABLE, "start of application %s returned %d",
+			s->app->name, rc);
+}
+
+/* Reads away what is left of the body, so that the next request on the connection begins where
+ * libfcgi will look for it. False: too much, or the connection is broken. */
+static bool drain_body(FCGX_Request *request)
+{
+	char bytes[8192];
+	size_t total = 0;
+	int n;
+
+	while ((n = FCGX_GetStr(bytes, sizeof(bytes), request->in)) > 0)
+		if ((total += (size_t)n) > LINGER_BYTES)
+			return false;
+	return FCGX_GetError(request->in) == 0;
+}
+
+static bool has_unread_body(const FCGX_Request *request)
+{
+	const char *length = FCGX_GetParam("CONTENT_LENGTH", request->envp);
+
+	return length != NULL && strtoull(length, NULL, 10) > 0 && !FCGX_HasSeenEOF(request->in);
+}
+
+/* Closing a socket with unread bytes resets it, and the client may lose the answer. */
+static void close_gently(int fd, bool unread)
+{
+	char bytes[16384];
+	size_t total = 0;
+	ssize_t n;
+
+	/* Without a body this finds the closing record of an empty one, if it comes late. */
+	while ((n = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0 && total < LINGER_BYTES) {
+		total += (size_t)n;
+		unread = true;
+	}
+	if (unread && n != 0)
+		shutdown(fd, SHUT_WR);
+	while (unread && n != 0 && total < LINGER_BYTES) {
+		struct pollfd readable = { .fd = fd, .events = POLLIN };
+
+		if (poll(&readable, 1, LINGER_MS) != 1)
+			break;
+		n = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+		if (n < 0)
+			break;
+		total += (size_t)n;
+	}
+	close(fd);
+}
+
+/* One request on a connection. Returns whether the connection is still open and to be kept. */
+static bool serve_request(struct server *s, int fd)
+{
+	FCGX_Request *request = &s->request;
+
+	request->ipcFd = fd;
+	request->keepConnection = 1; /* so that its first FCGX_Finish_r() leaves the descriptor alone */
+	if (FCGX_Accept_r(request) != 0)
+		return false; /* gone or no FastCGI: it has closed the connection */
+	board_begin(s->seat);
+	set_title(s, "busy");
+	int status = s->app->handle(request);
+	FCGX_SetExitStatus(status, request->out);
+	bool keep = request->keepConnection != 0, unread = has_unread_body(request);
+	if (keep && unread) {
+		FCGX_FFlush(request->out);
+		keep = drain_body(request);
+	}
+	request->keepConnection = 1; /* the close is ours */
+	FCGX_Finish_r(request);
+	board_end(s->seat);
+	set_title(s, "idle");
+	fd = request->ipcFd;
+	request->ipcFd = -1;
+	if (keep && fd >= 0)
+		return true;
+	if (fd >= 0)
+		close_gently(fd, unread);
+	return false;
+}
+
+static void forget_kept(struct server *s, int fd)
+{
+	for (size_t i = 0; i < s->kept_count; i++)
+		if (s->kept[i] == fd) {
+			s->kept[i] = s->kept[--s->kept_count];
+			return;
+		}
+}
+
+static void serve_kept(struct server *s, int fd)
+{
+	if (!serve_request(s, fd))
+		forget_kept(s, fd);
+}
+
+static void serve_listener(struct server *s, int listener)
+{
+	if (orphan.orphaned)
+		return;
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	if (fd < 0 || !serve_request(s, fd))
+		return;
+	if (s->kept_count == KEPT_MAX || watch_fd(s, fd, SOURCE_KEPT, 0) != 0)
+		close(fd);
+	else
+		s->kept[s->kept_count++] = fd;
+}
+
+static void handle_event(struct server *s, const struct epoll_event *event)
+{
+	int fd = (int)(uint32_t)event->data.u64;
+
+	switch ((enum source)(event->data.u64 >> 32)) {
+	case SOURCE_SIGNAL:
+	case SOURCE_LIFELINE:
+		s->leaving = true;
+		break;
+	case SOURCE_KEPT:
+		serve_kept(s, fd);
+		break;
+	case SOURCE_LISTENER:
+		serve_listener(s, fd);
+		break;
+	}
+}
+
+/* A request that has already arrived on a kept connection is answered before we go. */
+static void close_kept(struct server *s)
+{
+	while (s->kept_count > 0) {
+		int fd = s->kept[--s->kept_count];
+		struct pollfd readable = { .fd = fd, .events = POLLIN };
+
+		if (poll(&readable, 1, 0) != 1 || serve_request(s, fd))
+			close(fd);
+	}
+}
+
+void serve(const struct job *job, const struct board_seat *seat)
+{
+	static struct server server;
+	struct server *s = &server;
+	struct epoll_event events[EVENTS];
+
+	s->job = job;
+	s->seat = seat;
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	set_title(s, "starting");
+	if (arrange_signals(s) != 0 || arrange_epoll(s) != 0)
+		report_failure(job->start_fd, EX_OSERR, "cannot arrange the accept loop: %s",
+			strerror(errno));
+	if (prctl(PR_SET_PDEATHSIG, ORPHAN_SIGNAL, 0, 0, 0) != 0 || getppid() != job->master)
+		_exit(EX_TEMPFAIL);
+	start_application(s);
+	set_title(s, "idle");
+	report_ready(job->start_fd);
+	while (!s->leaving && !orphan.orphaned) {
+		int n = epoll_wait(s->epoll, events, EVENTS, -1);
+
+		for (int i = 0; i < n; i++)
+			handle_event(s, &events[i]);
+	}
+	close_kept(s);
+	if (s->app->stop != NULL)
+		s->app->stop();
+	exit(EXIT_SUCCESS);
+}
