@@ -15,20 +15,15 @@
 /* What a list becomes when it cannot grow; never written to and never freed. */
 static struct err no_memory = { .code = EX_OSERR, .text = "out of memory" };
 
-static void fill(struct err *err, int code, const char *fmt, va_list ap)
-{
-	err->code = code;
-	vsnprintf(err->text, sizeof(err->text), fmt, ap);
-}
-
 int err_set(struct err *err, int code, const char *fmt, ...)
 {
 	va_list ap;
 
 	if (err == NULL)
 		return -1;
+	err->code = code;
 	va_start(ap, fmt);
-	fill(err, code, fmt, ap);
+	vsnprintf(err->text, sizeof(err->text), fmt, ap);
 	va_end(ap);
 	return -1;
 }
@@ -48,8 +43,10 @@ void err_list_add(struct err_list *list, int code, const char *fmt, ...)
 		return;
 	}
 	list->items = items;
+	items += list->count++;
+	items->code = code;
 	va_start(ap, fmt);
-	fill(&items[list->count++], code, fmt, ap);
+	vsnprintf(items->text, sizeof(items->text), fmt, ap);
 	va_end(ap);
 }
 

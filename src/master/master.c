@@ -409,11 +409,13 @@ static int set_up(struct master *m, struct err *err)
 
 		setrlimit(RLIMIT_NOFILE, &raised);
 	}
-	if (prepare_patiently(m, err) != 0)
-		return -1;
-	/* The sockets are ours now. A log that cannot be written must not be found out later. */
+	/* Detached first: listeners and scoreboards belong to the process that serves, and the command
+	 * that waits hears of every failure all the same. */
 	if (!m->start.foreground && daemon_detach(err) != 0)
 		return -1;
+	if (prepare_patiently(m, err) != 0)
+		return -1;
+	/* A log that cannot be written must not be found out later. */
 	if (log_open(sink, level, err) != 0 || daemon_write_pid(m->start.pidfile, err) != 0)
 		return -1;
 	if (make_loop(m) != 0)
