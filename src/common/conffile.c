@@ -129,8 +129,9 @@ static void take_entry(struct loading *l, enum confkey_section section,
 		at[confkey_row(key)] = place;
 	if (confval_set(&key->value, entry->key, entry->value, base, &err) != 0)
 		conferr_add(l->mistakes, place, err.code, "%s: %s", entry->key, err.text);
-	else if (key->value.type == CONFVAL_PATTERN)
-		l->include = confword_one(entry->value, &err);
+	else if (key->value.type == CONFVAL_PATTERN &&
+		 (l->include = confword_one(entry->value, NULL)) == NULL)
+		no_memory(l);
 }
 
 static void take_main(struct loading *l, const struct confread_section *section)

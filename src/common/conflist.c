@@ -159,14 +159,14 @@ void conflist_put_program(const struct conf_pool *pool, FILE *out)
 {
 	const char *first = pool->argv[0];
 
-	/* Only the command line can give these two. */
-	for (char **w = pool->argv; *w != NULL; w++)
-		if (strchr(*w, '\n') != NULL) {
+	/* Only the command line can give these two: a relative path and line breaks. */
+	if (pool->program != NULL && first[0] != '/' && strchr(first, '/') != NULL)
+		first = pool->program;
+	for (size_t i = 0; pool->argv[i] != NULL; i++)
+		if (strchr(pool->argv[i], '\n') != NULL) {
 			fputs("; an argument has a line break, which no file can hold", out);
 			return;
 		}
-	if (first[0] != '/' && strchr(first, '/') != NULL && pool->program != NULL)
-		first = pool->program;
 	confword_print(first, out);
 	if (pool->argv[1] != NULL)
 		fputc(' ', out);

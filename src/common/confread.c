@@ -23,7 +23,7 @@
 
 #include "common/confline.h"
 
-#define FILE_SIZE_MAX (1024 * 1024)
+#define FILE_SIZE_MAX (1L << 20)
 
 /* INI_PARSE_NOWRAP: an indented line is not part of the one above. INI_MV1S_ALLOW: keys that differ
  * by case are no duplicates; who keeps the values finds the real ones. */

@@ -21,7 +21,8 @@
 struct slot {
 	const struct confval *value;
 	const char *name; /* of the key, as it was given */
-	void *base;
+	void *base;       /* for set */
+	const void *from; /* for put */
 	struct err *err;
 };
 
@@ -36,6 +37,11 @@ struct type {
 static void *field(const struct slot *slot)
 {
 	return (char *)slot->base + slot->value->offset;
+}
+
+static const void *source(const struct slot *slot)
+{
+	return (const char *)slot->from + slot->value->offset;
 }
 
 static int no_memory(struct err *err)
@@ -53,7 +59,7 @@ static int keep(const struct slot *slot, const char *text)
 
 static void put_string(const struct slot *slot, FILE *out)
 {
-	char *const *from = field(slot);
+	char *const *from = source(slot);
 
 	if (*from != NULL)
 		confword_print(*from, out);
@@ -118,7 +124,7 @@ static int set_choice(const struct slot *slot, const char *text)
 
 static void put_choice(const struct slot *slot, FILE *out)
 {
-	fputs(slot->value->choices[*(const int *)field(slot) - slot->value->min], out);
+	fputs(slot->value->choices[*(const int *)source(slot) - slot->value->min], out);
 }
 
 static int set_name(const struct slot *slot, const char *text)
@@ -142,7 +148,7 @@ static int set_unsigned(const struct slot *slot, const char *text)
 
 static void put_unsigned(const struct slot *slot, FILE *out)
 {
-	fprintf(out, "%u", *(const unsigned *)field(slot));
+	fprintf(out, "%u", *(const unsigned *)source(slot));
 }
 
 static int set_int(const struct slot *slot, const char *text)
@@ -162,7 +168,7 @@ static int set_int(const struct slot *slot, const char *text)
 
 static void put_int(const struct slot *slot, FILE *out)
 {
-	fprintf(out, "%d", *(const int *)field(slot));
+	fprintf(out, "%d", *(const int *)source(slot));
 }
 
 static int set_mode(const struct slot *slot, const char *text)
@@ -172,20 +178,21 @@ static int set_mode(const struct slot *slot, const char *text)
 
 static void put_mode(const struct slot *slot, FILE *out)
 {
-	fprintf(out, "%#o", *(const unsigned *)field(slot));
+	fprintf(out, "%#o", *(const unsigned *)source(slot));
 }
 
 static int set_duration(const struct slot *slot, const char *text)
 {
-	char low[32], high[32];
 	uint64_t min = (uint64_t)slot->value->min, max = (uint64_t)slot->value->max, ms;
 
 	if (units_duration(text, &ms, slot->err) != 0)
 		return -1;
-	if (ms < min || ms > max)
+	if (ms < min || ms > max) {
+		char low[32], high[32];
 		return err_set(slot->err, EX_CONFIG, "%s is out of range: %s to %s", text,
 			units_duration_text(min, low, sizeof(low)),
 			units_duration_text(max, high, sizeof(high)));
+	}
 	*(uint64_t *)field(slot) = ms;
 	return 0;
 }
@@ -194,7 +201,7 @@ static void put_duration(const struct slot *slot, FILE *out)
 {
 	char text[32];
 
-	fputs(units_duration_text(*(const uint64_t *)field(slot), text, sizeof(text)), out);
+	fputs(units_duration_text(*(const uint64_t *)source(slot), text, sizeof(text)), out);
 }
 
 static int set_signal(const struct slot *slot, const char *text)
@@ -204,7 +211,7 @@ static int set_signal(const struct slot *slot, const char *text)
 
 static void put_signal(const struct slot *slot, FILE *out)
 {
-	int signo = *(const int *)field(slot);
+	int signo = *(const int *)source(slot);
 	const char *name = units_signal_name(signo);
 
 	if (strcmp(name, "SIG?") == 0)
@@ -220,7 +227,7 @@ static int set_bool(const struct slot *slot, const char *text)
 
 static void put_bool(const struct slot *slot, FILE *out)
 {
-	fputs(*(const bool *)field(slot) ? "yes" : "no", out);
+	fputs(*(const bool *)source(slot) ? "yes" : "no", out);
 }
 
 static int set_limit(const struct slot *slot, const char *text)
@@ -241,7 +248,7 @@ static int set_limit(const struct slot *slot, const char *text)
 
 static void put_limit(const struct slot *slot, FILE *out)
 {
-	uint64_t limit = *(const uint64_t *)field(slot);
+	uint64_t limit = *(const uint64_t *)source(slot);
 	char text[32];
 
 	if (limit == CONF_UNLIMITED)
@@ -260,7 +267,7 @@ static int set_addresses(const struct slot *slot, const char *text)
 
 static void put_addresses(const struct slot *slot, FILE *out)
 {
-	conflist_put_addresses(slot->base, out);
+	conflist_put_addresses(slot->from, out);
 }
 
 static int set_networks(const struct slot *slot, const char *text)
@@ -270,7 +277,7 @@ static int set_networks(const struct slot *slot, const char *text)
 
 static void put_networks(const struct slot *slot, FILE *out)
 {
-	conflist_put_networks(slot->base, out);
+	conflist_put_networks(slot->from, out);
 }
 
 static int set_names(const struct slot *slot, const char *text)
@@ -285,7 +292,7 @@ static int set_variables(const struct slot *slot, const char *text)
 
 static void put_words(const struct slot *slot, FILE *out)
 {
-	conflist_put_words(*(char *const *const *)field(slot), out);
+	conflist_put_words(*(char *const *const *)source(slot), out);
 }
 
 static int set_program(const struct slot *slot, const char *text)
@@ -304,7 +311,7 @@ static int set_program(const struct slot *slot, const char *text)
 
 static void put_program(const struct slot *slot, FILE *out)
 {
-	const struct conf_pool *pool = slot->base;
+	const struct conf_pool *pool = slot->from;
 
 	if (pool->kind == (enum conf_kind)slot->value->min)
 		conflist_put_program(pool, out);
@@ -366,12 +373,7 @@ int confval_set(const struct confval *value, const char *name, const char *text,
 
 void confval_print(const struct confval *value, const char *name, const void *base, FILE *out)
 {
-	/* The writers only read through it. */
-	union {
-		const void *from;
-		void *to;
-	} borrowed = { .from = base };
-	struct slot slot = { .value = value, .name = name, .base = borrowed.to };
+	struct slot slot = { .value = value, .name = name, .from = base };
 
 	if (value->type == CONFVAL_PATTERN)
 		return;

@@ -258,7 +258,7 @@ static int tcp_host(const char *text, const char *host, struct address *out, str
 	struct sockaddr_in *in4 = (struct sockaddr_in *)&out->sa;
 	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&out->sa;
 
-	out->wildcard = strcmp(host, "*") == 0;
+	out->wildcard = strcmp(host, "*") == 0 && text[0] == '*';
 	in6->sin6_family = AF_INET6; /* in6addr_any for the wildcard: all zero already */
 	out->len = sizeof(*in6);
 	if (out->wildcard || (text[0] == '[' && inet_pton(AF_INET6, host, &in6->sin6_addr) == 1))
@@ -311,7 +311,7 @@ static const char *port_colon(const char *text, struct err *err)
 static int tcp_address(const char *text, struct address *out, struct err *err)
 {
 	char host[INET6_ADDRSTRLEN + 1];
-	uint64_t port;
+	uint64_t port = 0;
 	const char *colon = port_colon(text, err);
 	const char *start = text[0] == '[' ? text + 1 : text;
 
@@ -364,7 +364,7 @@ static bool cut_host_bits(struct network *network, size_t bytes)
 
 	for (size_t i = 0; i < bytes; i++) {
 		unsigned bits = network->prefix > 8 * i ? network->prefix - 8 * (unsigned)i : 0;
-		uint8_t mask = bits >= 8 ? 0xff : (uint8_t)(0xff00 >> bits);
+		uint8_t mask = (uint8_t)(bits >= 8 ? 0xff : 0xff00 >> bits);
 		cut |= (network->bytes[i] & ~mask) != 0;
 		network->bytes[i] &= mask;
 	}
@@ -374,7 +374,7 @@ static bool cut_host_bits(struct network *network, size_t bytes)
 int units_network(const char *text, struct network *out, struct err *err)
 {
 	struct network network = { .family = AF_INET };
-	char host[INET6_ADDRSTRLEN + 1], right[INET6_ADDRSTRLEN + 8];
+	char host[INET6_ADDRSTRLEN + 1];
 	const char *slash = strchrnul(text, '/');
 	size_t length = (size_t)(slash - text);
 	uint64_t prefix;
@@ -395,9 +395,11 @@ int units_network(const char *text, struct network *out, struct err *err)
 		return err_set(err, EX_CONFIG, "\"%s\": the prefix is a number from 0 to %zu", text,
 			8 * bytes);
 	network.prefix = (unsigned)prefix;
-	if (cut_host_bits(&network, bytes))
+	if (cut_host_bits(&network, bytes)) {
+		char right[INET6_ADDRSTRLEN + 8];
 		return err_set(err, EX_CONFIG, "\"%s\" has bits beyond its prefix: write %s", text,
 			units_network_text(&network, right, sizeof(right)));
+	}
 	*out = network;
 	return 0;
 }

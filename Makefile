@@ -1,0 +1,132 @@
+# preforkd: "make run" shows it, "make test" proves it. Both install what they need.
+#
+# Set CC, CFLAGS, LDFLAGS, PREFIX, SYSCONFDIR, DESTDIR as usual.
+
+PREFIX     ?= /usr/local
+SYSCONFDIR ?= /etc
+RUNSTATEDIR ?= /run
+SBINDIR    ?= $(PREFIX)/sbin
+MANDIR     ?= $(PREFIX)/share/man
+INCLUDEDIR ?= $(PREFIX)/include
+LIBEXECDIR ?= $(PREFIX)/lib/preforkd
+DOCDIR     ?= $(PREFIX)/share/doc/preforkd
+UNITDIR    ?= $(PREFIX)/lib/systemd/system
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
+
+CFLAGS  ?= -O2 -g
+WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wconversion \
+	-Wno-sign-conversion -Wpointer-arith -Wcast-qual -Wwrite-strings -Wvla -Wundef
+HARDEN   = -fstack-protector-strong -fstack-clash-protection -fPIE
+FORTIFY  = -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Isrc $(WARNINGS) $(HARDEN) $(FORTIFY) $(CFLAGS) -MMD -MP
+ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(LDFLAGS)
+LIBS     = -lini_config -lbasicobjects -lref_array -lcollection -levent_core -lbsd -lfcgi
+
+B       := build
+SOURCES := $(sort $(wildcard src/*.c src/*/*.c))
+OBJECTS := $(SOURCES:src/%.c=$B/obj/%.o)
+UNITS   := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
+PURE    := $(filter $B/obj/common/%,$(OBJECTS)) $B/obj/master/life.o $B/obj/master/policy.o
+APPS    := $(patsubst tests/integration/apps/%.c,$B/tests/%,$(wildcard tests/integration/apps/*.c))
+PYTEST   = PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -p no:cacheprovider
+
+BUILD_PACKAGES = gcc libc6-dev pkg-config libfcgi-dev libbsd-dev libevent-dev libini-config-dev
+RUN_PACKAGES   = $(BUILD_PACKAGES) nginx-light
+TEST_PACKAGES  = $(RUN_PACKAGES) libcmocka-dev clang clang-format clang-tidy cppcheck mandoc \
+	shellcheck universal-ctags binutils python3 python3-pytest php-cgi libfcgi-perl libcgi-fast-perl \
+	cgi-mapserver fcgiwrap ruby ruby-fcgi apache2-bin lighttpd caddy haproxy spawn-fcgi curl \
+	systemd procps iproute2 libclang-rt-14-dev
+
+.PHONY: all run test check lint unit bench soak install uninstall clean deps run-deps build-deps
+
+all: build-deps $B/preforkd
+
+build-deps:
+	@tests/deps.sh $(BUILD_PACKAGES)
+run-deps:
+	@tests/deps.sh $(RUN_PACKAGES)
+deps:
+	@tests/deps.sh $(TEST_PACKAGES)
+
+$B/preforkd: $(OBJECTS)
+	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(LIBS)
+
+$(OBJECTS): $B/obj/%.o: src/%.c | build-deps
+	@mkdir -p $(@D)
+	@$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+-include $(OBJECTS:.o=.d)
+
+run: run-deps $B/preforkd
+	@tests/run.sh $B/preforkd
+
+# Unit tests: the pure rooms and nothing above them, plain and under the sanitizers.
+$B/unit/%: tests/unit/%.c $(PURE)
+	@mkdir -p $(@D)
+	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -MF $@.d -o $@ $< $(PURE) $(LIBS) -lcmocka
+$B/san/%: tests/unit/%.c $(PURE)
+	@mkdir -p $(@D)
+	@$(CC) -std=c11 -D_GNU_SOURCE -Isrc -g -O1 -fsanitize=address,undefined \
+		-fno-sanitize-recover=all -o $@ $< $(PURE:$B/obj/%.o=src/%.c) $(LIBS) -lcmocka
+unit: deps $(UNITS:%=$B/unit/%) $(UNITS:%=$B/san/%)
+	@for t in $(UNITS); do for kind in unit san; do \
+		$B/$$kind/$$t >$B/$$kind/$$t.log 2>&1 || { cat $B/$$kind/$$t.log; exit 1; }; \
+	done; done; echo "unit tests: $(words $(UNITS)) programs passed, plain and under ASan and UBSan"
+
+# Programs and modules that the integration tests run; lib*.c become shared objects.
+$B/tests/%: tests/integration/apps/%.c src/preforkd_app.h
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS) -Isrc $(if $(findstring module_,$@),-shared -fPIC) -o $@ $< -lfcgi
+
+lint: deps
+	@tests/lint/lint.sh $B "$(WARNINGS)"
+
+check: unit $B/preforkd $(APPS)
+	@$(PYTEST) -m quick tests/integration
+
+test: lint unit $B/preforkd $(APPS)
+	@$(PYTEST) tests/integration
+
+soak: deps $B/preforkd $(APPS)
+	@PREFORKD_SOAK=1 $(PYTEST) tests/integration
+
+bench: deps $B/preforkd
+	@tests/bench/bench.sh $B
+
+FILL = sed -e 's|@SBINDIR@|$(SBINDIR)|g; s|@SYSCONFDIR@|$(SYSCONFDIR)|g' \
+	-e 's|@LIBEXECDIR@|$(LIBEXECDIR)|g; s|@RUNSTATEDIR@|$(RUNSTATEDIR)|g'
+SAMPLES = nginx.conf apache.conf lighttpd.conf Caddyfile haproxy.cfg
+
+install: all
+	@install -d $(addprefix $(DESTDIR),$(SBINDIR) $(INCLUDEDIR) $(MANDIR)/man3 $(MANDIR)/man5 \
+		$(MANDIR)/man8 $(LIBEXECDIR) $(DOCDIR)/examples $(UNITDIR) $(TMPFILESDIR) \
+		$(SYSCONFDIR)/preforkd/pools.d $(SYSCONFDIR)/init.d $(SYSCONFDIR)/logrotate.d)
+	@install -m 755 $B/preforkd $(DESTDIR)$(SBINDIR)/preforkd
+	@install -m 644 src/preforkd_app.h $(DESTDIR)$(INCLUDEDIR)/preforkd_app.h
+	@for page in src/*.[358]; do \
+		install -m 644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/ || exit 1; done
+	@test -e $(DESTDIR)$(SYSCONFDIR)/preforkd/preforkd.conf || \
+		install -m 644 conf/preforkd.conf $(DESTDIR)$(SYSCONFDIR)/preforkd/preforkd.conf
+	@install -m 644 $(SAMPLES:%=conf/%) init/preforkd.openrc $(DESTDIR)$(DOCDIR)/examples/
+	@cp -R init/runit $(DESTDIR)$(DOCDIR)/examples/
+	@$(FILL) init/preforkd.sysv >$(DESTDIR)$(SYSCONFDIR)/init.d/preforkd
+	@$(FILL) init/preforkd-reload >$(DESTDIR)$(LIBEXECDIR)/preforkd-reload
+	@chmod 755 $(DESTDIR)$(SYSCONFDIR)/init.d/preforkd $(DESTDIR)$(LIBEXECDIR)/preforkd-reload
+	@for unit in preforkd.service preforkd.socket; do \
+		$(FILL) init/$$unit >$(DESTDIR)$(UNITDIR)/$$unit || exit 1; done
+	@$(FILL) conf/logrotate >$(DESTDIR)$(SYSCONFDIR)/logrotate.d/preforkd
+	@$(FILL) conf/tmpfiles.conf >$(DESTDIR)$(TMPFILESDIR)/preforkd.conf
+	@for f in $(DESTDIR)$(DOCDIR)/examples/preforkd.openrc $(DESTDIR)$(DOCDIR)/examples/runit/*; do \
+		$(FILL) $$f >$$f.new && cat $$f.new >$$f && rm $$f.new || exit 1; done
+	@echo "preforkd is installed in $(DESTDIR)$(PREFIX)"
+
+# The configuration stays: it is the administrator's.
+uninstall:
+	@rm -f $(addprefix $(DESTDIR),$(SBINDIR)/preforkd $(INCLUDEDIR)/preforkd_app.h \
+		$(MANDIR)/man8/preforkd.8 $(MANDIR)/man5/preforkd.conf.5 $(MANDIR)/man3/preforkd_app.3 \
+		$(SYSCONFDIR)/init.d/preforkd $(SYSCONFDIR)/logrotate.d/preforkd \
+		$(UNITDIR)/preforkd.service $(UNITDIR)/preforkd.socket $(TMPFILESDIR)/preforkd.conf)
+	@rm -rf $(addprefix $(DESTDIR),$(LIBEXECDIR) $(DOCDIR))
+
+clean:
+	@rm -rf $B

@@ -1,0 +1,78 @@
+/* A module for tests: answers with the body it got, byte for byte. Parameters: SLEEP_MS waits
+ * between reading and answering, NOREAD leaves the body unread, CRASH aborts, PRINT goes to stderr,
+ * SHARED counts in cell 1 of the pool's memory. Arguments: "fail" makes start fail. */
+#include <preforkd_app.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static const struct preforkd_app_env *env;
+
+static int start(const struct preforkd_app_env *given)
+{
+	env = given;
+	if (env->argc > 1 && strcmp(env->argv[1], "fail") == 0) {
+		fprintf(stderr, "this module was told to fail\n");
+		return 3;
+	}
+	return 0;
+}
+
+static char *read_body(FCGX_Request *request, size_t *size)
+{
+	char *body = NULL;
+	size_t room = 0;
+	int n;
+
+	do {
+		room += 65536;
+		body = realloc(body, room);
+		if (body == NULL)
+			abort();
+		n = FCGX_GetStr(body + *size, (int)(room - *size), request->in);
+		*size += (size_t)n;
+	} while (*size == room);
+	return body;
+}
+
+static int handle(FCGX_Request *request)
+{
+	const char *ms = FCGX_GetParam("SLEEP_MS", request->envp);
+	const char *print = FCGX_GetParam("PRINT", request->envp);
+	size_t size = 0;
+	char *body = FCGX_GetParam("NOREAD", request->envp) ? NULL : read_body(request, &size);
+
+	if (ms != NULL) {
+		struct timespec wait = { atoi(ms) / 1000, (atoi(ms) % 1000) * 1000000L };
+
+		if (nanosleep(&wait, NULL) != 0)
+			FCGX_PutS("X-Interrupted: yes\r\n", request->out);
+	}
+	if (print != NULL)
+		fprintf(stderr, "%s\n", print);
+	if (FCGX_GetParam("CRASH", request->envp) != NULL)
+		abort();
+	FCGX_FPrintF(request->out, "Content-Type: application/octet-stream\r\n");
+	if (FCGX_GetParam("SHARED", request->envp) != NULL)
+		FCGX_FPrintF(request->out, "X-Shared: %d\r\n",
+			(int)__atomic_add_fetch(&env->shared[1], 1, __ATOMIC_RELAXED));
+	FCGX_PutS("\r\n", request->out);
+	FCGX_PutStr(body, (int)size, request->out);
+	free(body);
+	return FCGX_GetParam("APP_STATUS", request->envp) ? 7 : 0;
+}
+
+static void stop(void)
+{
+	fprintf(stderr, "module stopped\n");
+}
+
+const struct preforkd_app preforkd_app = {
+	.abi = PREFORKD_APP_ABI,
+	.name = "echo",
+	.start = start,
+	.handle = handle,
+	.stop = stop,
+};

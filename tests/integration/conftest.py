@@ -1,0 +1,47 @@
+"""Fixtures: a preforkd of one's own, and the rule that a test leaves nothing behind."""
+
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from daemon import APPS, IS_ROOT, Daemon  # noqa: E402
+from webserver import Nginx  # noqa: E402
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "quick: part of make check")
+    config.addinivalue_line("markers", "root: needs root")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "root" in item.keywords and not IS_ROOT:
+            item.add_marker(pytest.mark.skip(reason="needs root"))
+
+
+@pytest.fixture
+def daemon(request):
+    with Daemon(request.node.originalname.replace("test_", "")[:20]) as d:
+        yield d
+
+
+@pytest.fixture
+def apps():
+    return APPS
+
+
+@pytest.fixture
+def nginx(daemon):
+    """Starts nginx from the sample in conf/ in front of an upstream: nginx(upstream) -> URL."""
+    servers = []
+
+    def start(upstream):
+        servers.append(Nginx(daemon, upstream))
+        return servers[-1].url
+
+    yield start
+    for server in servers:
+        server.stop()

@@ -1,0 +1,68 @@
+"""Clients that compare every byte, and count what was lost."""
+
+import random
+import threading
+
+import fcgi
+
+
+class Load:
+    """N threads that send requests until told to stop. Use as a context manager."""
+
+    def __init__(self, clients, request):
+        """request(random) sends one request and raises fcgi.Lost or AssertionError if it is bad."""
+        self.request = request
+        self.done = 0
+        self.lost = []
+        self.stopping = threading.Event()
+        self.lock = threading.Lock()
+        self.threads = [threading.Thread(target=self._run, args=(i,)) for i in range(clients)]
+
+    def _run(self, seed):
+        rnd = random.Random(seed)
+        while not self.stopping.is_set():
+            try:
+                self.request(rnd)
+                with self.lock:
+                    self.done += 1
+            except (fcgi.Lost, OSError, AssertionError) as e:
+                with self.lock:
+                    self.lost.append(repr(e)[:200])
+
+    def __enter__(self):
+        for t in self.threads:
+            t.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def stop(self):
+        self.stopping.set()
+        for t in self.threads:
+            t.join()
+
+
+def echo(address, sizes=(0, 10, 5000, 1 << 20)):
+    """A request function: a random body must come back byte for byte."""
+    def request(rnd):
+        body = rnd.randbytes(rnd.choice(sizes))
+        answer = fcgi.body_of(fcgi.get(address, body))
+        if answer != body:
+            raise fcgi.Lost("%d bytes became %d" % (len(body), len(answer)))
+    return request
+
+
+class Numbers:
+    """A request function for the counter that remembers every number."""
+
+    def __init__(self, address):
+        self.address = address
+        self.seen = []
+
+    def __call__(self, _rnd):
+        self.seen.append(fcgi.number(self.address))
+
+    def check(self):
+        """Each number from 1 to R exactly once."""
+        assert sorted(self.seen) == list(range(1, len(self.seen) + 1))
