@@ -106,7 +106,7 @@ static int set_sink(const struct slot *slot, const char *text)
 		return set_path(slot, text);
 	if (find_choice(slot, text, "destination") >= 0)
 		return keep(slot, text);
-	if (confword_near(text, choices) != NULL)
+	if (strchr(text, '.') == NULL && confword_near(text, choices) != NULL)
 		return -1;
 	return err_set(slot->err, EX_CONFIG, "\"%s\" is not %s, %s or an absolute path", text,
 		choices[0], choices[1]);

@@ -9,7 +9,8 @@ import subprocess
 import pytest
 
 import fcgi
-from daemon import BINARY, Daemon, IS_ROOT, alive, often, processes_of, read, status, title, wait_for
+from daemon import (BINARY, Daemon, IS_ROOT, alive, children, often, processes_of, read, status, title,
+                    wait_for)
 
 
 def fails(daemon, code, sentence, *args, **kw):
@@ -202,31 +203,29 @@ def test_stopped_while_starting(daemon):
     daemon.write(daemon.pool(command="/bin/sleep 1000", start_timeout="60s"))
     p = subprocess.Popen([BINARY, "-F", "-c", daemon.conf], stderr=subprocess.PIPE, text=True,
                          env=daemon.environment())
-    wait_for(lambda: any("sleep 1000" in title(c) for c in processes_of(daemon.dir)))
+    wait_for(lambda: any("sleep 1000" in title(c) for c in children(p.pid)))
     p.send_signal(signal.SIGTERM)
     assert p.wait(timeout=20) == 69
     p.stderr.close()
     daemon.check_nothing_left()
 
 
+@pytest.mark.root
 def test_as_pid_one(daemon, apps):
     """In a container it is pid 1: it reaps what it has not forked, and TERM stops it."""
-    if not IS_ROOT:
-        pytest.skip("needs root for a pid namespace")
-    daemon.write(daemon.pool(command="/bin/sh -c '(sleep 0.1; exit 3) & exec %s'" %
-                             (apps + "/plain")))
-    p = subprocess.Popen(["unshare", "-pf", "--mount-proc", "--kill-child", BINARY, "-F", "-c",
-                          daemon.conf], stderr=subprocess.PIPE, text=True, env=daemon.environment())
-    wait_for(lambda: os.path.exists(daemon.sock) and read(daemon.pidfile))
-    master = wait_for(lambda: [c for c in processes_of(daemon.dir)
-                               if title(c).startswith("preforkd: master")])[0]
+    daemon.write(daemon.pool(command="/bin/sh -c '( (sleep 0.1; exit 3) & ); exec %s/plain'" % apps))
+    with open(daemon.log, "w", encoding="utf-8") as log:
+        p = subprocess.Popen(["unshare", "-pf", "--mount-proc", "--kill-child", BINARY, "-F", "-c",
+                              daemon.conf], stderr=log, env=daemon.environment())
+    daemon.wait_log("serving with 4 workers")
+    daemon.wait_log("which is none of ours")
+    master = [c for c in processes_of(daemon.dir) if title(c).startswith("preforkd: master")][0]
     assert status(master, "NSpid").split()[-1] == "1"
-    wait_for(lambda: fcgi.get(daemon.sock))
-    wait_for(lambda: not [c for c in read("/proc/%d/task/%d/children" % (master, master)).split()
-                          if not alive(int(c))])
+    assert fcgi.get(daemon.sock)
+    assert not [c for c in read("/proc/%d/task/%d/children" % (master, master)).split()
+                if not alive(int(c))]
     os.kill(master, signal.SIGTERM)
     assert p.wait(timeout=20) == 0
-    p.stderr.close()
     daemon.check_nothing_left()
 
 
