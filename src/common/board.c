@@ -143,10 +143,11 @@ void board_begin(const struct board_seat *seat)
 }
 
 /* One writer only, so a load and a store are enough: no locked instruction per request. */
-void board_end(const struct board_seat *seat)
+void board_end(const struct board_seat *seat, bool answered)
 {
 	uint64_t n = atomic_load_explicit(&seat->page->requests, memory_order_relaxed);
 
-	atomic_store_explicit(&seat->page->requests, n + 1, memory_order_relaxed);
+	if (answered)
+		atomic_store_explicit(&seat->page->requests, n + 1, memory_order_relaxed);
 	atomic_store_explicit(&seat->page->busy, 0, memory_order_relaxed);
 }

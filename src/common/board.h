@@ -40,6 +40,7 @@ struct board_seat {
 };
 int board_sit(int fd, unsigned slot, struct board_seat *seat);
 void board_begin(const struct board_seat *seat);
-void board_end(const struct board_seat *seat);
+/* answered: the request counts; else the connection ended before there was one. */
+void board_end(const struct board_seat *seat, bool answered);
 
 #endif

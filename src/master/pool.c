@@ -285,7 +285,7 @@ static void judge_death(struct pool *pool, const struct member *m, int status, u
 
 	if (o.requests_known)
 		board_read(pool->board, w->slot, &said);
-	o.requests = said.requests;
+	o.requests = said.requests + (said.busy ? 1 : 0);
 	enum policy_death death = policy_judge(&o);
 	bool grown = policy_died(&pool->restart, death, m->generation->want, w->started, now);
 	if (death == POLICY_CRASH || grown || m->generation == pool->next)

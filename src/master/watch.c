@@ -25,6 +25,8 @@
 
 #define LOOK_WAIT_MIN 1   /* ms between two looks at a starting program */
 #define LOOK_WAIT_MAX 100
+#define ASK_AGAIN_MIN 100 /* ms; a program in accept after stop-signal has swallowed it */
+#define ASK_AGAIN_MAX 1000
 #define LOOK_SURE 3 /* so many looks in a row must find it asleep, if it is not in accept */
 
 static void drop_start_pipe(struct watch *w)
@@ -161,6 +163,8 @@ enum life_action watch_event(struct watch *w, enum life_event event, uint64_t no
 		break;
 	case LIFE_DO_STOP:
 		w->deadline = now + w->conf->stop_timeout;
+		w->look_wait = ASK_AGAIN_MIN;
+		w->look_at = now + w->look_wait;
 		retire_ask(w->pid, stop_signal(w));
 		break;
 	case LIFE_DO_KILL:
@@ -207,6 +211,20 @@ static uint64_t follow_start(struct watch *w, uint64_t now)
 	return w->execed && w->look_at < w->deadline ? w->look_at : w->deadline;
 }
 
+/* A handler that restarts accept, as MapServer's, ends the program only when it has run twice. */
+static uint64_t ask_again(struct watch *w, uint64_t now)
+{
+	if (w->conf->kind != CONF_COMMAND)
+		return w->deadline;
+	if (now >= w->look_at) {
+		if (look_at(w->pid) == LOOK_ACCEPTING)
+			retire_ask(w->pid, stop_signal(w));
+		w->look_wait = w->look_wait * 2 < ASK_AGAIN_MAX ? w->look_wait * 2 : ASK_AGAIN_MAX;
+		w->look_at = now + w->look_wait;
+	}
+	return w->look_at < w->deadline ? w->look_at : w->deadline;
+}
+
 uint64_t watch_follow(struct watch *w, uint64_t now)
 {
 	if (w->state == LIFE_STARTING)
@@ -214,7 +232,7 @@ uint64_t watch_follow(struct watch *w, uint64_t now)
 	if (w->state != LIFE_RETIRING)
 		return UINT64_MAX;
 	if (now < w->deadline)
-		return w->deadline;
+		return ask_again(w, now);
 	log_warning("pool %s: worker %d did not stop within stop-timeout, killed with the request it had",
 		w->conf->name, (int)w->pid);
 	watch_event(w, LIFE_EV_OVERDUE, now);

@@ -44,7 +44,7 @@ struct watch {
 
 	/* private */
 	uint64_t deadline; /* of the state it is in */
-	uint64_t look_at;  /* when to look again whether the program waits for connections */
+	uint64_t look_at;  /* when to look again whether the program waits in accept */
 	unsigned look_wait, sleeping;
 	bool execed, said_ready;
 	int start_fd;

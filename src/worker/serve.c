@@ -196,10 +196,14 @@ static bool serve_request(struct server *s, int fd)
 
 	request->ipcFd = fd;
 	request->keepConnection = 1; /* so that its first FCGX_Finish_r() leaves the descriptor alone */
-	if (FCGX_Accept_r(request) != 0)
-		return false; /* gone or no FastCGI: it has closed the connection */
+	/* Busy from the first byte: a worker that dies while it reads died of a request. */
 	board_begin(s->seat);
 	set_title(s, "busy");
+	if (FCGX_Accept_r(request) != 0) {
+		board_end(s->seat, false);
+		set_title(s, "idle");
+		return false; /* gone or no FastCGI: it has closed the connection */
+	}
 	int status = s->app->handle(request);
 	FCGX_SetExitStatus(status, request->out);
 	bool keep = request->keepConnection != 0, unread = has_unread_body(request);
@@ -209,7 +213,7 @@ static bool serve_request(struct server *s, int fd)
 	}
 	request->keepConnection = 1; /* the close is ours */
 	FCGX_Finish_r(request);
-	board_end(s->seat);
+	board_end(s->seat, true);
 	set_title(s, "idle");
 	fd = request->ipcFd;
 	request->ipcFd = -1;
@@ -248,21 +252,24 @@ static void serve_listener(struct server *s, int listener)
 		s->kept[s->kept_count++] = fd;
 }
 
-static void handle_event(struct server *s, const struct epoll_event *event)
+static enum source source_of(const struct epoll_event *event)
 {
-	int fd = (int)(uint32_t)event->data.u64;
+	return (enum source)(event->data.u64 >> 32);
+}
 
-	switch ((enum source)(event->data.u64 >> 32)) {
-	case SOURCE_SIGNAL:
-	case SOURCE_LIFELINE:
-		s->leaving = true;
-		break;
-	case SOURCE_KEPT:
-		serve_kept(s, fd);
-		break;
-	case SOURCE_LISTENER:
-		serve_listener(s, fd);
-		break;
+/* Told to leave beside new connections: it leaves, and takes none of them. */
+static void handle_events(struct server *s, const struct epoll_event *events, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (source_of(&events[i]) == SOURCE_SIGNAL || source_of(&events[i]) == SOURCE_LIFELINE)
+			s->leaving = true;
+	for (int i = 0; i < count && !s->leaving && !orphan.orphaned; i++) {
+		int fd = (int)(uint32_t)events[i].data.u64;
+
+		if (source_of(&events[i]) == SOURCE_KEPT)
+			serve_kept(s, fd);
+		else
+			serve_listener(s, fd);
 	}
 }
 
@@ -296,12 +303,8 @@ void serve(const struct job *job, const struct board_seat *seat)
 	start_application(s);
 	set_title(s, "idle");
 	report_ready(job->start_fd);
-	while (!s->leaving && !orphan.orphaned) {
-		int n = epoll_wait(s->epoll, events, EVENTS, -1);
-
-		for (int i = 0; i < n; i++)
-			handle_event(s, &events[i]);
-	}
+	while (!s->leaving && !orphan.orphaned)
+		handle_events(s, events, epoll_wait(s->epoll, events, EVENTS, -1));
 	close_kept(s);
 	if (s->app->stop != NULL)
 		s->app->stop();

@@ -141,9 +141,8 @@ class Daemon:
 
     def pool(self, name="www", **keys):
         """The text of one pool; without listen it is on a unix socket of this directory."""
-        keys = {k.replace("_", "-"): v for k, v in keys.items()}
-        for k in [k for k in keys if k.startswith("env-")]:
-            keys["env." + k[4:]] = keys.pop(k)
+        keys = {"env." + k[4:] if k.startswith("env_") else k.replace("_", "-"): v
+                for k, v in keys.items()}
         if "listen" not in keys:
             keys = {"listen": self.sock, "listen-mode": "0666", **keys}
         if not {"app", "module", "command"} & set(keys):

@@ -1,0 +1,155 @@
+"""Modules: an application behind preforkd_app.h, in workers that lose no request when they go."""
+
+import os
+import re
+
+import pytest
+
+import fcgi
+from daemon import IS_ROOT, children, free_port, often, status, wait_for
+from load import Load, echo
+
+
+def module(daemon, apps, args="", **keys):
+    daemon.write(daemon.pool(module=(apps + "/module_echo " + args).strip(), **keys))
+    return daemon.start()
+
+
+@pytest.mark.quick
+def test_bodies_come_back_byte_for_byte(daemon, apps):
+    module(daemon, apps)
+    for size in (0, 1, 7, 8, 4096, 65535, 65536, 1 << 20, 5 << 20):
+        body = os.urandom(size)
+        assert fcgi.body_of(fcgi.get(daemon.sock, body)) == body
+
+
+@pytest.mark.quick
+def test_app_status_shared_cells_and_stop(daemon, apps):
+    module(daemon, apps, workers=3)
+    with fcgi.Connection(daemon.sock) as c:
+        assert c.request(APP_STATUS="1")[1] == 7
+    shared = [int(re.search(rb"X-Shared: (\d+)", fcgi.get(daemon.sock, SHARED="1")).group(1))
+              for _ in range(20)]
+    assert shared == list(range(1, 21))
+    assert daemon.reload() == "ok"
+    assert b"X-Shared: 21" in fcgi.get(daemon.sock, SHARED="1")
+    daemon.end()
+    assert daemon.read_log().count("module stopped") == 6  # three workers, two generations
+
+
+@pytest.mark.root
+def test_module_is_loaded_without_privileges(daemon, apps):
+    """A module that only root can read cannot be loaded: its code never runs as root."""
+    path = os.path.join(daemon.dir, "echo.so")
+    with open(apps + "/module_echo", "rb") as source, open(path, "wb") as copy:
+        copy.write(source.read())
+    os.chmod(path, 0o700)
+    daemon.write(daemon.pool(module=path))
+    done = daemon.run("-c", daemon.conf)
+    assert done.returncode in (69, 77) and path in done.stderr, done
+    assert IS_ROOT
+
+
+@pytest.mark.quick
+def test_crash_costs_one_request(daemon, apps):
+    """A request that kills its worker is lost; all others are served, at once."""
+    module(daemon, apps, workers=2)
+    for _ in range(10):
+        with pytest.raises((fcgi.Lost, OSError)):
+            fcgi.get(daemon.sock, CRASH="1")
+        assert fcgi.body_of(fcgi.get(daemon.sock, b"x")) == b"x"
+    daemon.wait_workers(2)
+    daemon.wait_log(r"worker \d+ killed by SIGABRT after \d+ requests, replaced by \d+")
+    assert "next try in" not in daemon.read_log()
+
+
+@pytest.mark.quick
+def test_unread_body_is_no_trouble(daemon, apps):
+    """An application that does not read its body: the answer arrives, kept connections go on."""
+    port = free_port()
+    module(daemon, apps, workers=1, listen="%s 127.0.0.1:%d" % (daemon.sock, port))
+    body = os.urandom(3 << 20)
+    for address in (daemon.sock, "127.0.0.1:%d" % port):
+        for _ in range(5):
+            assert fcgi.get(address, body, NOREAD="1").endswith(b"\r\n\r\n")
+        with fcgi.Connection(address) as c:
+            for _ in range(5):
+                assert c.request(body, keep=True, NOREAD="1")[0].endswith(b"\r\n\r\n")
+                assert fcgi.body_of(c.request(b"abc", keep=True)[0]) == b"abc"
+
+
+def campaign(daemon, seconds, hurt, address=None, clients=8):
+    """Echo under load while something hurts; returns the load."""
+    import time
+    end = time.monotonic() + seconds
+    with Load(clients, echo(address or daemon.sock)) as load:
+        rounds = 0
+        while time.monotonic() < end:
+            before = load.done
+            hurt()
+            rounds += 1
+            wait_for(lambda: load.done > before or load.lost)
+    return load, rounds
+
+
+@pytest.mark.parametrize("family", ["unix", "tcp"])
+def test_reload_in_a_loop_loses_nothing(daemon, apps, family):
+    """HUP all the time under eight clients: every body comes back whole."""
+    port = free_port()
+    address = daemon.sock if family == "unix" else "127.0.0.1:%d" % port
+    module(daemon, apps, listen=address, listen_mode="0666")
+
+    def hurt():
+        assert daemon.reload() == "ok"
+
+    load, rounds = campaign(daemon, often(4, 20), hurt, address)
+    assert not load.lost, (len(load.lost), load.lost[:5])
+    assert load.done > 20 and rounds > 10
+    daemon.wait_workers(4)
+
+
+def test_term_lets_running_requests_finish(daemon, apps):
+    """TERM in the middle of requests and with connections in the backlog of each worker."""
+    from threading import Thread
+    module(daemon, apps, workers=4)
+    answers = []
+    body = os.urandom(200000)
+
+    def ask():
+        answers.append(fcgi.get(daemon.sock, body, SLEEP_MS="500"))
+
+    threads = [Thread(target=ask) for _ in range(4)]
+    for t in threads:
+        t.start()
+    wait_for(lambda: all("busy" in title_of(p) for p in daemon.workers()), why="four busy workers")
+    daemon.end()
+    for t in threads:
+        t.join()
+    assert [fcgi.body_of(a) == body for a in answers] == [True] * 4
+    assert not any(b"X-Interrupted" in a for a in answers)
+
+
+def title_of(pid):
+    from daemon import title
+    return title(pid)
+
+
+def test_stop_timeout_cuts_what_never_ends(daemon, apps):
+    module(daemon, apps, workers=1, stop_timeout="200ms")
+    c = fcgi.Connection(daemon.sock)
+    c.sock.sendall(fcgi.message(SLEEP_MS="60000"))
+    worker = wait_for(lambda: [p for p in daemon.workers() if "busy" in title_of(p)])[0]
+    daemon.end()
+    assert not status(worker, "State") or status(worker, "State")[0] in "ZX"
+    assert "did not stop within stop-timeout, killed with the request it had" in daemon.read_log()
+    c.close()
+
+
+def test_titles_show_the_state(daemon, apps):
+    module(daemon, apps, workers=1)
+    worker = daemon.workers("www")[0]
+    with fcgi.Connection(daemon.sock) as c:
+        c.sock.sendall(fcgi.message(SLEEP_MS="300"))
+        wait_for(lambda: title_of(worker) == "preforkd: www worker 1 busy")
+        wait_for(lambda: title_of(worker) == "preforkd: www worker 1 idle")
+    assert children(worker) == []

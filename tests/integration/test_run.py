@@ -1,0 +1,184 @@
+"""make run: a clean tree, one command, a counter in the browser; and nothing is left when it ends."""
+
+import glob
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+
+import pytest
+
+from daemon import IS_ROOT, TOP, alive, children, free_port, processes_of, read, title, wait_for
+from webserver import fetch
+
+NOBODY = 65534
+
+
+@pytest.fixture(scope="module")
+def clean_tree():
+    """What a clone would have: no build, nothing that git ignores."""
+    top = tempfile.mkdtemp(prefix="preforkd-clean-", dir="/tmp")
+    files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=TOP,
+                           capture_output=True, text=True, check=True).stdout.split("\0")
+    for name in files:
+        source, to = os.path.join(TOP, name), os.path.join(top, name)
+        if name and os.path.exists(source):
+            os.makedirs(os.path.dirname(to), exist_ok=True)
+            shutil.copy2(source, to)
+    if IS_ROOT:
+        subprocess.run(["chown", "-R", "%d:%d" % (NOBODY, NOBODY), top], check=True)
+    yield top
+    shutil.rmtree(top)
+
+
+class Run:
+    """One make run; leaves the with block ended, and checks that nothing is left behind."""
+
+    def __init__(self, top, user=None, port=None):
+        self.before = set(glob.glob("/tmp/preforkd-run.*"))
+        # in the environment of all that it starts, so that the test finds what is left
+        self.mark = tempfile.mkdtemp(prefix="preforkd-mark-", dir="/tmp")
+        self.output = os.path.join(self.mark, "output")
+        self.url = None
+        environment = {**os.environ, "PREFORKD_TEST": self.mark, "MAKEFLAGS": ""}
+        environment.pop("PORT", None)
+        if port is not None:
+            environment["PORT"] = str(port)
+        with open(self.output, "w", encoding="utf-8") as out:
+            # a group of its own, as the shell of a terminal makes one
+            self.make = subprocess.Popen(["make", "run"], cwd=top, env=environment, user=user,
+                                         group=user, extra_groups=[] if user else None,
+                                         start_new_session=True, stdout=out, stderr=out,
+                                         stdin=subprocess.DEVNULL)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        try:
+            if self.make.poll() is None:
+                self.interrupt()
+            self.make.wait(60)
+            wait_for(lambda: not self.left(), 10, "processes to go: %s" %
+                     [title(p) for p in self.left()])
+            assert set(glob.glob("/tmp/preforkd-run.*")) <= self.before
+            if self.url:
+                with pytest.raises(OSError):
+                    fetch(self.url, timeout=5)
+        finally:
+            for pid in self.left():
+                os.kill(pid, signal.SIGKILL)
+            if kind is not None:
+                print(self.said())
+            shutil.rmtree(self.mark, ignore_errors=True)
+
+    def said(self):
+        return read(self.output)
+
+    def left(self):
+        directories = {d for d in glob.glob("/tmp/preforkd-run.*") if d not in self.before}
+        found = set(processes_of(self.mark))
+        for directory in directories:
+            found |= set(processes_of(directory))
+        return sorted(found | self.workers())
+
+    def workers(self):
+        """Workers have a cleared environment: known by their master."""
+        return {w for p in processes_of(self.mark) for w in children(p) if "worker" in title(w)}
+
+    def wait_ready(self):
+        wait_for(lambda: "Ctrl-C" in self.said() or self.make.poll() is not None, 120, "make run")
+        assert self.make.poll() is None, self.said()
+        self.url = re.search(r"^open\s+(http://127\.0\.0\.1:\d+/)", self.said(), re.M).group(1)
+        return self
+
+    def number(self):
+        return int(fetch(self.url))
+
+    def master(self):
+        """The pid that it says to send SIGHUP to."""
+        return int(re.search(r"kill -HUP (\d+)", self.said()).group(1))
+
+    def nginx(self):
+        return next(p for p in processes_of(self.mark) if title(p).startswith("nginx: master"))
+
+    def interrupt(self, signo=signal.SIGINT):
+        """As Ctrl-C does: to the whole group."""
+        os.killpg(self.make.pid, signo)
+        self.make.wait(60)
+
+
+def counts(run):
+    first = run.number()
+    assert [run.number() for _ in range(5)] == list(range(first + 1, first + 6))
+
+
+def test_counts_until_interrupted(clean_tree):
+    """The port that was asked for, the count, the reload that it names, and Ctrl-C."""
+    port = free_port()
+    with Run(clean_tree, port=port) as run:
+        run.wait_ready()
+        assert run.url == "http://127.0.0.1:%d/" % port
+        counts(run)
+        log = re.search(r"^log\s+tail -f (\S+)", run.said(), re.M).group(1)
+        workers = set(children(run.master()))
+        os.kill(run.master(), signal.SIGHUP)
+        wait_for(lambda: "reload 1 done" in read(log))
+        wait_for(lambda: not workers & set(children(run.master())))
+        counts(run)
+        run.interrupt()
+
+
+@pytest.mark.root
+def test_as_ordinary_user(clean_tree):
+    with Run(clean_tree, user=NOBODY, port=free_port()) as run:
+        run.wait_ready()
+        assert all(re.search(r"^Uid:\s+%d\s" % NOBODY, read("/proc/%d/status" % p), re.M)
+                   for p in run.left())
+        counts(run)
+        run.interrupt()
+
+
+def test_two_at_once(clean_tree):
+    """Without PORT the second finds another."""
+    with Run(clean_tree) as one:
+        one.wait_ready()
+        with Run(clean_tree) as two:
+            two.wait_ready()
+            assert one.url != two.url
+            counts(one)
+            counts(two)
+            two.interrupt(signal.SIGTERM)
+        counts(one)
+
+
+def test_port_that_is_taken(clean_tree):
+    """A port that was asked for is not silently another."""
+    with Run(clean_tree) as one:
+        port = int(one.wait_ready().url.rsplit(":", 1)[1].strip("/"))
+        with Run(clean_tree, port=port) as two:
+            assert two.make.wait(60) != 0
+            assert "does not serve on 127.0.0.1:%d" % port in two.said()
+        counts(one)
+
+
+@pytest.mark.parametrize("victim", ["preforkd", "nginx"])
+def test_one_is_killed(clean_tree, victim):
+    """kill -9 of one ends the other, and it says who died."""
+    with Run(clean_tree, port=free_port()) as run:
+        run.wait_ready()
+        counts(run)
+        workers = run.workers()
+        assert len(workers) > 4  # those of both
+        os.kill(run.master() if victim == "preforkd" else run.nginx(), signal.SIGKILL)
+        assert run.make.wait(60) != 0
+        assert "run: %s has died" % victim in run.said()
+        assert not [w for w in workers if alive(w)]
+
+
+def test_interrupted_while_it_starts(clean_tree):
+    with Run(clean_tree, port=free_port()) as run:
+        wait_for(lambda: glob.glob("/tmp/preforkd-run.*") and run.left(), 120)
+        run.interrupt()
