@@ -20,6 +20,7 @@ struct job {
 	int *listeners;    /* in-process: all of the pool; command: the one to put on fd 0 */
 	size_t listener_count;
 	int board_fd;      /* in-process pools only, else -1 */
+	int handover[2];   /* in-process: to siblings, from siblings; else -1 */
 	int output_fd;     /* becomes 1 and 2; -1: /dev/null */
 	int start_fd;      /* the start pipe's write end, close-on-exec */
 	int lifeline_fd;   /* read end of a pipe that ends with the master */

@@ -20,6 +20,8 @@
 #include "common/err.h"
 #include "common/log.h"
 #include "master/generation.h"
+#include "master/handover.h"
+#include "master/obituary.h"
 #include "master/output.h"
 #include "master/policy.h"
 #include "master/retire.h"
@@ -40,6 +42,7 @@ struct pool {
 	const struct watch_context *context;
 	struct listen_set *listen;
 	struct board *board;      /* NULL until a generation serves inside preforkd */
+	struct handover handover; /* none until then */
 	struct member *members;   /* by slot, from 1 */
 	unsigned slots;           /* highest slot there is */
 	struct generation *current; /* NULL: not yet, or no more */
@@ -48,7 +51,7 @@ struct pool {
 	struct policy_restart restart;
 	struct generation **retired; /* old ones with workers left */
 	size_t retired_count;
-	char obituary[600]; /* the last death, to be logged with what happens next */
+	struct obituary obituary; /* of the last death, until what happens next is known */
 };
 
 struct pool *pool_new(const char *name, const struct watch_context *context,
@@ -61,6 +64,7 @@ struct pool *pool_new(const char *name, const struct watch_context *context,
 	snprintf(pool->name, sizeof(pool->name), "%s", name);
 	pool->context = context;
 	pool->listen = listeners;
+	pool->handover = (struct handover)HANDOVER_NONE;
 	return pool;
 }
 
@@ -71,6 +75,7 @@ void pool_free(struct pool *pool)
 	for (size_t i = 0; i < pool->retired_count; i++)
 		generation_close(pool->retired[i]);
 	board_destroy(pool->board);
+	handover_end(&pool->handover);
 	free(pool->retired);
 	free(pool->members);
 	free(pool);
@@ -99,6 +104,9 @@ static int make_room(struct pool *pool, unsigned slots, bool in_process, struct 
 		return 0;
 	if (pool->board == NULL)
 		pool->board = board_create(pool->slots);
+	if (handover_open(&pool->handover) != 0)
+		return err_set(err, EX_OSERR, "pool %s: cannot make a socket pair: %s", pool->name,
+			strerror(errno));
 	if (pool->board == NULL || board_grow(pool->board, pool->slots) != 0)
 		return err_set(err, EX_OSERR, "pool %s: cannot make its scoreboard: %s", pool->name,
 			strerror(errno));
@@ -190,6 +198,8 @@ void pool_commit(struct pool *pool, uint64_t now)
 {
 	if (pool->next == NULL)
 		return;
+	if (pool->next->conf->kind == CONF_COMMAND)
+		handover_end(&pool->handover); /* programs take no connections but from a listener */
 	if (pool->current != NULL)
 		retire_generation(pool, pool->current, now);
 	pool->current = pool->next;
@@ -207,6 +217,7 @@ void pool_abort(struct pool *pool, uint64_t now)
 void pool_stop(struct pool *pool, uint64_t now)
 {
 	pool_abort(pool, now);
+	handover_end(&pool->handover);
 	if (pool->current != NULL)
 		retire_generation(pool, pool->current, now);
 	pool->current = NULL;
@@ -251,27 +262,6 @@ void pool_reopen(struct pool *pool)
 		output_sink_reopen(pool->retired[i]->sink);
 }
 
-/* The last death in the log, once it is known what follows from it. */
-static void tell_obituary(struct pool *pool, const char *what_next)
-{
-	if (pool->obituary[0] != '\0')
-		log_warning("%s, %s", pool->obituary, what_next);
-	pool->obituary[0] = '\0';
-}
-
-static void write_obituary(struct pool *pool, const struct watch *w, int status, uint64_t requests)
-{
-	char how[64], served[48] = "";
-
-	spawn_status_text(status, how, sizeof(how));
-	if (w->was_ready && w->conf->kind != CONF_COMMAND)
-		snprintf(served, sizeof(served), " after %" PRIu64 " requests", requests);
-	tell_obituary(pool, "to be replaced");
-	snprintf(pool->obituary, sizeof(pool->obituary), "pool %s: worker %d %s%s%s%s%.300s", pool->name,
-		(int)w->pid, how, served, w->was_ready ? "" : " before it was ready",
-		w->reason[0] != '\0' ? ": " : "", w->reason);
-}
-
 static void judge_death(struct pool *pool, const struct member *m, int status, uint64_t now)
 {
 	const struct watch *w = m->watch;
@@ -289,11 +279,11 @@ static void judge_death(struct pool *pool, const struct member *m, int status, u
 	enum policy_death death = policy_judge(&o);
 	bool grown = policy_died(&pool->restart, death, m->generation->want, w->started, now);
 	if (death == POLICY_CRASH || grown || m->generation == pool->next)
-		write_obituary(pool, w, status, said.requests);
+		obituary_write(&pool->obituary, pool->name, w, status, said.requests);
 	if (m->generation != pool->next || death == POLICY_CRASH || pool->failure.code != 0)
 		return;
-	err_set(&pool->failure, w->code != 0 ? w->code : EX_UNAVAILABLE, "%s", pool->obituary);
-	pool->obituary[0] = '\0';
+	err_set(&pool->failure, w->code != 0 ? w->code : EX_UNAVAILABLE, "%s", pool->obituary.text);
+	pool->obituary.text[0] = '\0';
 }
 
 bool pool_died(struct pool *pool, pid_t pid, int status, uint64_t now)
@@ -360,19 +350,17 @@ static int start_member(struct pool *pool, struct generation *g, uint64_t now, s
 	struct watch_seat seat = { .conf = g->conf, .slot = slot,
 		.listeners = command ? &g->listener_fds[listener] : g->listener_fds,
 		.listener_count = command ? 1 : g->listener_count,
-		.board_fd = command ? -1 : board_fd(pool->board), .sink = g->sink };
+		.board_fd = command ? -1 : board_fd(pool->board),
+		.handover = pool->handover.fds, .sink = g->sink };
 	struct watch *w = watch_start(pool->context, &seat, now, err);
 	if (w == NULL)
 		return -1;
 	w->listener = listener;
 	pool->members[slot] = (struct member){ .watch = w, .generation = g };
 	g->workers++;
-	if (pool->obituary[0] != '\0') {
-		char next[48];
-
-		snprintf(next, sizeof(next), "replaced by %d", (int)w->pid);
-		tell_obituary(pool, next);
-	}
+	char next[48];
+	snprintf(next, sizeof(next), "replaced by %d", (int)w->pid);
+	obituary_tell(&pool->obituary, next);
 	return 0;
 }
 
@@ -463,9 +451,9 @@ uint64_t pool_reconcile(struct pool *pool, uint64_t now)
 		next = earlier(next, fill(pool, pool->next, 2 * most, probing, now));
 	if (pool->restart.delay > 0) {
 		snprintf(what, sizeof(what), "next try in %" PRIu64 " ms", pool->restart.delay);
-		tell_obituary(pool, what);
+		obituary_tell(&pool->obituary, what);
 	} else {
-		tell_obituary(pool, "to be replaced");
+		obituary_tell(&pool->obituary, "to be replaced");
 	}
 	bury_generations(pool);
 	return next;

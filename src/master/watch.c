@@ -108,7 +108,8 @@ struct watch *watch_start(const struct watch_context *context, const struct watc
 {
 	struct job job = { .pool = seat->conf, .slot = seat->slot, .master = getpid(),
 		.listeners = seat->listeners, .listener_count = seat->listener_count,
-		.board_fd = seat->board_fd, .lifeline_fd = context->lifeline_fd,
+		.board_fd = seat->board_fd, .handover = { seat->handover[0], seat->handover[1] },
+		.lifeline_fd = context->lifeline_fd,
 		.nofile = context->nofile, .environ = context->environ };
 	struct watch *w = calloc(1, sizeof(*w));
 	int output_read = -1;

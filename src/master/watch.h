@@ -58,7 +58,8 @@ struct watch_seat {
 	unsigned slot;
 	int *listeners;
 	size_t listener_count;
-	int board_fd; /* -1: none */
+	int board_fd;        /* -1: none */
+	const int *handover; /* two descriptors; -1: none */
 	struct output_sink *sink;
 };
 

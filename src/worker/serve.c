@@ -31,16 +31,16 @@
 #include "common/conf.h"
 #include "common/job.h"
 #include "preforkd_app.h"
+#include "worker/kept.h"
 #include "worker/module.h"
 #include "worker/report.h"
 
 #define EVENTS 16
-#define KEPT_MAX 256        /* idle kept connections; one more is closed after its answer */
 #define LINGER_MS 2000      /* for the rest of a request that the application did not read */
 #define LINGER_BYTES (64 << 20)
 #define ORPHAN_SIGNAL SIGRTMIN
 
-enum source { SOURCE_LISTENER, SOURCE_KEPT, SOURCE_SIGNAL, SOURCE_LIFELINE };
+enum source { SOURCE_LISTENER, SOURCE_KEPT, SOURCE_HANDOVER, SOURCE_SIGNAL, SOURCE_LIFELINE };
 
 struct server {
 	const struct job *job;
@@ -48,9 +48,8 @@ struct server {
 	const struct preforkd_app *app;
 	FCGX_Request request;
 	int epoll, signals;
-	bool leaving;
-	int kept[KEPT_MAX];
-	size_t kept_count;
+	bool leaving, abandoned; /* told to go; the master is dead */
+	struct kept kept;
 };
 
 /* For the signal handler alone. */
@@ -112,7 +111,8 @@ static int arrange_epoll(struct server *s)
 {
 	s->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (s->epoll < 0 || watch_fd(s, s->signals, SOURCE_SIGNAL, 0) != 0 ||
-		watch_fd(s, s->job->lifeline_fd, SOURCE_LIFELINE, 0) != 0)
+		watch_fd(s, s->job->lifeline_fd, SOURCE_LIFELINE, 0) != 0 ||
+		watch_fd(s, s->job->handover[1], SOURCE_HANDOVER, EPOLLEXCLUSIVE) != 0)
 		return -1;
 	for (size_t i = 0; i < s->job->listener_count; i++)
 		if (watch_fd(s, s->job->listeners[i], SOURCE_LISTENER, EPOLLEXCLUSIVE) != 0)
@@ -224,19 +224,33 @@ static bool serve_request(struct server *s, int fd)
 	return false;
 }
 
-static void forget_kept(struct server *s, int fd)
+/* One more than we can keep is closed after its answer. */
+static void keep(struct server *s, int fd)
 {
-	for (size_t i = 0; i < s->kept_count; i++)
-		if (s->kept[i] == fd) {
-			s->kept[i] = s->kept[--s->kept_count];
-			return;
-		}
+	if (watch_fd(s, fd, SOURCE_KEPT, 0) != 0 || !kept_add(&s->kept, fd))
+		close(fd);
 }
 
 static void serve_kept(struct server *s, int fd)
 {
 	if (!serve_request(s, fd))
-		forget_kept(s, fd);
+		kept_forget(&s->kept, fd);
+}
+
+static void take_over(struct server *s)
+{
+	int fd = kept_receive(s->job->handover[1]);
+
+	if (fd >= 0)
+		keep(s, fd);
+}
+
+/* libfcgi would wait for the first byte and serve nobody else meanwhile. */
+static bool is_silent(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
 static void serve_listener(struct server *s, int listener)
@@ -244,12 +258,10 @@ static void serve_listener(struct server *s, int listener)
 	if (orphan.orphaned)
 		return;
 	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-	if (fd < 0 || !serve_request(s, fd))
+	if (fd < 0)
 		return;
-	if (s->kept_count == KEPT_MAX || watch_fd(s, fd, SOURCE_KEPT, 0) != 0)
-		close(fd);
-	else
-		s->kept[s->kept_count++] = fd;
+	if (is_silent(fd) || serve_request(s, fd))
+		keep(s, fd);
 }
 
 static enum source source_of(const struct epoll_event *event)
@@ -260,26 +272,34 @@ static enum source source_of(const struct epoll_event *event)
 /* Told to leave beside new connections: it leaves, and takes none of them. */
 static void handle_events(struct server *s, const struct epoll_event *events, int count)
 {
-	for (int i = 0; i < count; i++)
-		if (source_of(&events[i]) == SOURCE_SIGNAL || source_of(&events[i]) == SOURCE_LIFELINE)
-			s->leaving = true;
+	for (int i = 0; i < count; i++) {
+		s->abandoned = s->abandoned || source_of(&events[i]) == SOURCE_LIFELINE;
+		s->leaving = s->leaving || s->abandoned || source_of(&events[i]) == SOURCE_SIGNAL;
+	}
 	for (int i = 0; i < count && !s->leaving && !orphan.orphaned; i++) {
 		int fd = (int)(uint32_t)events[i].data.u64;
 
 		if (source_of(&events[i]) == SOURCE_KEPT)
 			serve_kept(s, fd);
+		else if (source_of(&events[i]) == SOURCE_HANDOVER)
+			take_over(s);
 		else
 			serve_listener(s, fd);
 	}
 }
 
-/* A request that has already arrived on a kept connection is answered before we go. */
-static void close_kept(struct server *s)
+/* Siblings get the kept connections. Where there are none, a request that has already arrived is
+ * answered before we go. */
+static void leave_kept(struct server *s)
 {
-	while (s->kept_count > 0) {
-		int fd = s->kept[--s->kept_count];
+	bool alone = s->abandoned || orphan.orphaned;
+	int fd;
+
+	while ((fd = kept_take(&s->kept)) >= 0) {
 		struct pollfd readable = { .fd = fd, .events = POLLIN };
 
+		if (!alone && kept_send(s->job->handover[0], fd))
+			continue;
 		if (poll(&readable, 1, 0) != 1 || serve_request(s, fd))
 			close(fd);
 	}
@@ -305,7 +325,7 @@ void serve(const struct job *job, const struct board_seat *seat)
 	report_ready(job->start_fd);
 	while (!s->leaving && !orphan.orphaned)
 		handle_events(s, events, epoll_wait(s->epoll, events, EVENTS, -1));
-	close_kept(s);
+	leave_kept(s);
 	if (s->app->stop != NULL)
 		s->app->stop();
 	exit(EXIT_SUCCESS);

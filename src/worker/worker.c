@@ -70,6 +70,8 @@ static void arrange_descriptors(const struct job *job)
 	if (!command) {
 		keep[n++] = job->board_fd;
 		keep[n++] = job->lifeline_fd;
+		keep[n++] = job->handover[0];
+		keep[n++] = job->handover[1];
 		for (size_t i = 0; i < job->listener_count && i < KEPT_MAX; i++)
 			keep[n++] = job->listeners[i];
 	}

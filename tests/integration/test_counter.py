@@ -81,12 +81,29 @@ def test_garbage_costs_nobody_else(daemon):
         t.join()
 
 
+@pytest.mark.quick
+def test_silent_connections_stop_nobody(daemon):
+    """Connections without a byte on them, more than there are workers: others are served."""
+    port = free_port()
+    address = "127.0.0.1:%d" % port
+    daemon.write(daemon.pool(listen="%s %s" % (daemon.sock, address), workers=2))
+    daemon.start()
+    silent = [fcgi.Connection(a) for a in (daemon.sock, address) for _ in range(10)]
+    assert [fcgi.number(a) for a in (daemon.sock, address)] == [1, 2]
+    assert daemon.reload() == "ok"
+    daemon.wait_workers(2)
+    assert [int(fcgi.body_of(c.request()[0])) for c in silent] == list(range(3, 23))
+    for c in silent:
+        c.close()
+
+
 def test_behind_nginx(daemon, nginx):
     """The figures of the issue: many requests through nginx, no error, no number twice."""
     daemon.write(daemon.pool())
     daemon.start()
     url = nginx("unix:" + daemon.sock)
     total = often(10000, 100000)
+    before = fcgi.number(daemon.sock)  # the first told that nginx is there
     done = subprocess.run(["ab", "-q", "-n", str(total), "-c", "16", url], capture_output=True,
                           text=True, timeout=300, check=True)
     # the answers get longer as the number grows: ab calls that a "length" failure, and nothing else
@@ -94,4 +111,4 @@ def test_behind_nginx(daemon, nginx):
                        done.stdout)
     assert failed is None or failed.groups() == ("0", "0", "0"), done.stdout
     assert "Non-2xx" not in done.stdout, done.stdout
-    assert fcgi.number(daemon.sock) == total + 1
+    assert fcgi.number(daemon.sock) == before + total + 1

@@ -300,3 +300,56 @@ def test_result_file_is_safe_to_read(daemon):
     assert not bad, bad[:3]
     assert subprocess.run(["stat", "-c", "%a", daemon.pidfile + ".reload"], capture_output=True,
                           text=True, check=True).stdout.strip() in ("600", "644")
+
+
+@pytest.mark.quick
+def test_idle_kept_connections_survive_a_reload(daemon, apps):
+    """FCGI_KEEP_CONN: the next generation takes over connections with what has arrived on them."""
+    port = free_port()
+    address = "127.0.0.1:%d" % port
+    daemon.write(daemon.pool(module=apps + "/module_echo", listen="%s %s" % (daemon.sock, address)))
+    daemon.start()
+    kept = [fcgi.Connection(a) for a in (daemon.sock, address) for _ in range(20)]
+    for round_ in range(4):
+        for c in kept:
+            assert fcgi.body_of(c.request(b"%d" % round_, keep=True)[0]) == b"%d" % round_
+        before = set(daemon.workers())
+        if round_ < 2:
+            assert daemon.reload() == "ok"
+            wait_for(lambda: not before & set(daemon.workers()))
+        elif round_ == 2:  # three of four leave: the last one has them all
+            for left in (3, 2, 1):
+                daemon.send(signal.SIGTTOU)
+                daemon.wait_workers(left)
+    daemon.send(signal.SIGTERM)
+    for c in kept:
+        c.sock.setblocking(True)
+        assert c.sock.recv(1) == b""
+        c.close()
+
+
+def test_requests_on_kept_connections_survive_reloads_under_load(daemon, apps):
+    """Clients that keep their connection and never retry: none of them sees the reloads."""
+    daemon.write(daemon.pool(module=apps + "/module_echo"))
+    daemon.start()
+    local = threading.local()
+    connections = []
+
+    def request(rnd):
+        if not hasattr(local, "c"):
+            local.c = fcgi.Connection(daemon.sock)
+            connections.append(local.c)
+        body = rnd.randbytes(rnd.choice((3, 5000, 300000)))
+        if fcgi.body_of(local.c.request(body, keep=True)[0]) != body:
+            raise fcgi.Lost("another body")
+
+    end = time.monotonic() + often(3, 20)
+    with Load(8, request) as load:
+        while time.monotonic() < end:
+            before = load.done
+            assert daemon.reload() == "ok"
+            wait_for(lambda: load.done > before or load.lost)
+    assert not load.lost, (len(load.lost), load.lost[:3])
+    assert len(connections) == 8
+    for c in connections:
+        c.close()

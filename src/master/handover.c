@@ -1,0 +1,25 @@
+/*
+ * handover: sockets that keep messages apart, so that one descriptor goes to one receiver.
+ */
+#include "master/handover.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+int handover_open(struct handover *handover)
+{
+	if (handover->fds[0] >= 0)
+		return 0;
+	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, handover->fds);
+}
+
+void handover_end(struct handover *handover)
+{
+	for (int i = 0; i < 2; i++) {
+		if (handover->fds[i] < 0)
+			continue;
+		shutdown(handover->fds[i], SHUT_RDWR); /* the workers have it too */
+		close(handover->fds[i]);
+		handover->fds[i] = -1;
+	}
+}

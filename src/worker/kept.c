@@ -1,0 +1,85 @@
+/*
+ * kept: a small set, and two functions that pass a descriptor (unix(7), SCM_RIGHTS).
+ *
+ * Whoever receives takes the descriptor from a worker of the same pool: one that lies can only harm
+ * workers that share its user, its listeners and its program.
+ */
+#include "worker/kept.h"
+
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* One byte must travel along, and the descriptor needs room that is aligned. */
+struct parcel {
+	char byte;
+	struct iovec iov;
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct msghdr msg;
+};
+
+static void wrap(struct parcel *p)
+{
+	memset(p, 0, sizeof(*p));
+	p->iov = (struct iovec){ .iov_base = &p->byte, .iov_len = sizeof(p->byte) };
+	p->msg.msg_iov = &p->iov;
+	p->msg.msg_iovlen = 1;
+	p->msg.msg_control = p->control.bytes;
+	p->msg.msg_controllen = sizeof(p->control.bytes);
+}
+
+bool kept_add(struct kept *kept, int fd)
+{
+	if (kept->count == KEPT_MAX)
+		return false;
+	kept->fds[kept->count++] = fd;
+	return true;
+}
+
+void kept_forget(struct kept *kept, int fd)
+{
+	for (size_t i = 0; i < kept->count; i++)
+		if (kept->fds[i] == fd) {
+			kept->fds[i] = kept->fds[--kept->count];
+			return;
+		}
+}
+
+int kept_take(struct kept *kept)
+{
+	return kept->count > 0 ? kept->fds[--kept->count] : -1;
+}
+
+bool kept_send(int handover, int fd)
+{
+	struct parcel p;
+
+	wrap(&p);
+	struct cmsghdr *header = CMSG_FIRSTHDR(&p.msg);
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(sizeof(fd));
+	memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+	if (sendmsg(handover, &p.msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		return false;
+	close(fd);
+	return true;
+}
+
+int kept_receive(int handover)
+{
+	struct parcel p;
+	int fd = -1;
+
+	wrap(&p);
+	if (recvmsg(handover, &p.msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) <= 0)
+		return -1;
+	struct cmsghdr *header = CMSG_FIRSTHDR(&p.msg);
+	if (header != NULL && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
+		header->cmsg_len == CMSG_LEN(sizeof(fd)))
+		memcpy(&fd, CMSG_DATA(header), sizeof(fd));
+	return fd;
+}

@@ -1,0 +1,32 @@
+/*
+ * kept: connections that the web server keeps open between two requests (FCGI_KEEP_CONN).
+ *
+ * They wait in the worker's epoll set. When the worker leaves, it hands them over to its siblings,
+ * the next generation among them: with whatever has arrived on them, so that the client sees nothing.
+ */
+#ifndef PREFORKD_KEPT_H
+#define PREFORKD_KEPT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define KEPT_MAX 256 /* of one worker */
+
+struct kept {
+	int fds[KEPT_MAX];
+	size_t count;
+};
+
+/* False: there are KEPT_MAX already. */
+bool kept_add(struct kept *kept, int fd);
+void kept_forget(struct kept *kept, int fd);
+/* Any one of them, which is then no longer in the set; -1 when there is none. */
+int kept_take(struct kept *kept);
+
+/* Gives a connection to whoever receives first, and closes it here. False: nobody can have it (the
+ * pool stops, or too many are under way), and it is still ours. Never waits. */
+bool kept_send(int handover, int fd);
+/* A connection that a sibling gave away; -1: another was faster. Never waits. */
+int kept_receive(int handover);
+
+#endif
