@@ -6,6 +6,7 @@
  */
 #include "common/confopt.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -47,6 +48,12 @@ void confopt_pid_file(
 		conferr_add(mistakes, nowhere, EX_USAGE, "-p %s: is not an absolute path", path);
 		return;
 	}
+	for (const char *c = path; *c != '\0'; c++)
+		if (iscntrl((unsigned char)*c)) {
+			conferr_add(mistakes, nowhere, EX_USAGE,
+				"-p: the path has a control character");
+			return;
+		}
 	free(conf->pid_file);
 	conf->pid_file = path[0] == '\0' ? NULL : strdup(path);
 	if (path[0] != '\0' && conf->pid_file == NULL)

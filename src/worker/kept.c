@@ -6,6 +6,8 @@
  */
 #include "worker/kept.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -53,6 +55,13 @@ int kept_take(struct kept *kept)
 	return kept->count > 0 ? kept->fds[--kept->count] : -1;
 }
 
+bool kept_has_siblings(int handover)
+{
+	struct pollfd writable = { .fd = handover, .events = POLLOUT };
+
+	return poll(&writable, 1, 0) == 1 && writable.revents == POLLOUT;
+}
+
 bool kept_send(int handover, int fd)
 {
 	struct parcel p;
@@ -75,11 +84,16 @@ int kept_receive(int handover)
 	int fd = -1;
 
 	wrap(&p);
-	if (recvmsg(handover, &p.msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) <= 0)
+	ssize_t n = recvmsg(handover, &p.msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	if (n == 0)
+		errno = EPIPE;
+	if (n <= 0)
 		return -1;
 	struct cmsghdr *header = CMSG_FIRSTHDR(&p.msg);
 	if (header != NULL && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
 		header->cmsg_len == CMSG_LEN(sizeof(fd)))
 		memcpy(&fd, CMSG_DATA(header), sizeof(fd));
+	else
+		errno = EAGAIN; /* a message without a descriptor is none of ours */
 	return fd;
 }

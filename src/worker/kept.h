@@ -23,10 +23,13 @@ void kept_forget(struct kept *kept, int fd);
 /* Any one of them, which is then no longer in the set; -1 when there is none. */
 int kept_take(struct kept *kept);
 
+/* Is there still somebody who could be given one? */
+bool kept_has_siblings(int handover);
 /* Gives a connection to whoever receives first, and closes it here. False: nobody can have it (the
  * pool stops, or too many are under way), and it is still ours. Never waits. */
 bool kept_send(int handover, int fd);
-/* A connection that a sibling gave away; -1: another was faster. Never waits. */
+/* A connection that a sibling gave away; -1 with errno EAGAIN: another was faster; any other errno:
+ * there will be no more. Never waits. */
 int kept_receive(int handover);
 
 #endif

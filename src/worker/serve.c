@@ -243,6 +243,8 @@ static void take_over(struct server *s)
 
 	if (fd >= 0)
 		keep(s, fd);
+	else if (errno != EAGAIN && errno != EINTR)
+		epoll_ctl(s->epoll, EPOLL_CTL_DEL, s->job->handover[1], NULL);
 }
 
 /* libfcgi would wait for the first byte and serve nobody else meanwhile. */
@@ -288,13 +290,29 @@ static void handle_events(struct server *s, const struct epoll_event *events, in
 	}
 }
 
+/* Whoever is woken for a connection is the only one: if the word to leave came at the same time, the
+ * connection would wait until the next one wakes a sibling. */
+static void pass_on_wakeup(struct server *s)
+{
+	int to = s->job->handover[0];
+
+	for (size_t i = 0; i < s->job->listener_count && kept_has_siblings(to); i++) {
+		int fd = accept4(s->job->listeners[i], NULL, NULL, SOCK_CLOEXEC);
+
+		if (fd >= 0 && !kept_send(to, fd) && serve_request(s, fd))
+			close(fd);
+	}
+}
+
 /* Siblings get the kept connections. Where there are none, a request that has already arrived is
  * answered before we go. */
-static void leave_kept(struct server *s)
+static void leave_connections(struct server *s)
 {
 	bool alone = s->abandoned || orphan.orphaned;
 	int fd;
 
+	if (!alone)
+		pass_on_wakeup(s);
 	while ((fd = kept_take(&s->kept)) >= 0) {
 		struct pollfd readable = { .fd = fd, .events = POLLIN };
 
@@ -325,7 +343,7 @@ void serve(const struct job *job, const struct board_seat *seat)
 	report_ready(job->start_fd);
 	while (!s->leaving && !orphan.orphaned)
 		handle_events(s, events, epoll_wait(s->epoll, events, EVENTS, -1));
-	leave_kept(s);
+	leave_connections(s);
 	if (s->app->stop != NULL)
 		s->app->stop();
 	exit(EXIT_SUCCESS);

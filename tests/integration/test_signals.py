@@ -125,7 +125,7 @@ def test_failed_reload_changes_nothing(daemon, apps, why):
             result = daemon.reload()
         assert result.startswith("failed: ") and words in result, result
         assert not load.lost
-        assert sorted(daemon.workers()) == before
+        wait_for(lambda: sorted(daemon.workers()) == before)
         assert "the old workers serve on" in daemon.read_log() and words in daemon.read_log()
         assert not os.path.exists(daemon.dir + "/new.sock")
         daemon.write(daemon.pool())

@@ -1,0 +1,68 @@
+"""What preforkd costs when nothing happens, and how far it goes."""
+
+import os
+import re
+import time
+
+import pytest
+
+import fcgi
+from daemon import children, read, status, wait_for
+from load import Load, Numbers
+
+
+def switches(pid):
+    return int(status(pid, "voluntary_ctxt_switches"))
+
+
+def pss(pid):
+    return int(re.search(r"^Pss:\s+(\d+) kB", read("/proc/%d/smaps_rollup" % pid), re.M).group(1))
+
+
+def test_idle_daemon_is_asleep(daemon, apps):
+    """10 s without a request: no wake-up of the master or of any worker."""
+    daemon.write(daemon.pool("one"),
+                 daemon.pool("two", listen=daemon.dir + "/two.sock", listen_mode="0666",
+                             command=apps + "/plain"))
+    daemon.start()
+    for _ in range(20):
+        fcgi.get(daemon.sock), fcgi.get(daemon.dir + "/two.sock")
+    everyone = [daemon.pid, *daemon.workers()]
+    assert len(everyone) == 9
+    time.sleep(0.2)  # what the last request still does
+    before = {p: switches(p) for p in everyone}
+    time.sleep(10)  # the time is what is measured here
+    assert {p: switches(p) - before[p] for p in everyone} == {p: 0 for p in everyone}
+
+
+@pytest.mark.quick
+def test_memory_of_the_master(daemon):
+    daemon.write(daemon.pool())
+    daemon.start()
+    assert pss(daemon.pid) < 4096
+    for _ in range(20):
+        assert daemon.reload() == "ok"
+    daemon.wait_workers(4)
+    assert pss(daemon.pid) < 4096
+
+
+def test_a_thousand_workers(daemon):
+    """They start, serve every one of many clients, are respawned, and stop."""
+    daemon.write(daemon.pool(workers=1000))
+    began = time.monotonic()
+    daemon.start()
+    started = time.monotonic() - began
+    assert len(children(daemon.pid)) == 1000
+    memory = pss(daemon.pid) + sum(pss(p) for p in children(daemon.pid))
+    numbers = Numbers(daemon.sock)
+    with Load(16, numbers) as load:
+        wait_for(lambda: load.done > 2000)
+        assert daemon.reload(limit=120) == "ok"
+    assert not load.lost
+    numbers.check()
+    wait_for(lambda: len(children(daemon.pid)) == 1000, 60)
+    began = time.monotonic()
+    daemon.end(limit=60)
+    print("1000 workers: ready in %.2f s, PSS %.1f MB with the master, stopped in %.2f s"
+          % (started, memory / 1024, time.monotonic() - began))
+    assert os.path.exists(daemon.log)
