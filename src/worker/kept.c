@@ -7,8 +7,10 @@
 #include "worker/kept.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -60,6 +62,13 @@ bool kept_has_siblings(int handover)
 	struct pollfd writable = { .fd = handover, .events = POLLOUT };
 
 	return poll(&writable, 1, 0) == 1 && writable.revents == POLLOUT;
+}
+
+bool kept_is_waiting(int handover)
+{
+	int bytes = 0;
+
+	return ioctl(handover, SIOCOUTQ, &bytes) != 0 || bytes > 0;
 }
 
 bool kept_send(int handover, int fd)

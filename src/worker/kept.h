@@ -25,6 +25,8 @@ int kept_take(struct kept *kept);
 
 /* Is there still somebody who could be given one? */
 bool kept_has_siblings(int handover);
+/* Does one that was given away still wait? Then every sibling is busy. */
+bool kept_is_waiting(int handover);
 /* Gives a connection to whoever receives first, and closes it here. False: nobody can have it (the
  * pool stops, or too many are under way), and it is still ours. Never waits. */
 bool kept_send(int handover, int fd);

@@ -1,7 +1,7 @@
 /*
- * serve: waits, accepts, lets libfcgi read the request and the application answer it.
+ * serve: waits for connections and takes them, one request at a time.
  *
- * The wait and the accept are ours; libfcgi is only ever given a connection. SIGTERM stays blocked and
+ * The wait and the accept are ours; libfcgi (request.c) is only ever given a connection. SIGTERM stays blocked and
  * is read from a descriptor beside the listeners, so that no system call of a request is ever
  * interrupted and a worker is only asked to go when it holds nothing. Several workers wait on one
  * listener: EPOLLEXCLUSIVE wakes one of them for a connection.
@@ -13,7 +13,6 @@
 
 #include <bsd/unistd.h>
 #include <errno.h>
-#include <fcgiapp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -34,19 +33,19 @@
 #include "worker/kept.h"
 #include "worker/module.h"
 #include "worker/report.h"
+#include "worker/request.h"
 
 #define EVENTS 16
-#define LINGER_MS 2000      /* for the rest of a request that the application did not read */
-#define LINGER_BYTES (64 << 20)
+#define FIRST_BYTE_MS 10
 #define ORPHAN_SIGNAL SIGRTMIN
 
-enum source { SOURCE_LISTENER, SOURCE_KEPT, SOURCE_HANDOVER, SOURCE_SIGNAL, SOURCE_LIFELINE };
+/* Those with connections come first, in the order in which they are served. */
+enum source { SOURCE_HANDOVER, SOURCE_LISTENER, SOURCE_KEPT, SOURCE_SIGNAL, SOURCE_LIFELINE };
 
 struct server {
 	const struct job *job;
 	const struct board_seat *seat;
 	const struct preforkd_app *app;
-	FCGX_Request request;
 	int epoll, signals;
 	bool leaving, abandoned; /* told to go; the master is dead */
 	struct kept kept;
@@ -85,7 +84,7 @@ static int watch_fd(const struct server *s, int fd, enum source source, uint32_t
 	return epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &event);
 }
 
-/* FCGX_Init() takes over PIPE, USR1 and TERM, so it comes first and we have the last word. */
+/* libfcgi takes over PIPE, USR1 and TERM, so it comes first and we have the last word. */
 static int arrange_signals(struct server *s)
 {
 	static const int ignored[] = { SIGPIPE, SIGHUP, SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU };
@@ -96,7 +95,7 @@ static int arrange_signals(struct server *s)
 	sigemptyset(&leave);
 	sigaddset(&leave, SIGTERM);
 	sigaddset(&leave, SIGQUIT);
-	if (sigprocmask(SIG_BLOCK, &leave, NULL) != 0 || FCGX_Init() != 0)
+	if (sigprocmask(SIG_BLOCK, &leave, NULL) != 0 || request_init() != 0)
 		return -1;
 	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
 		sigaction(ignored[i], &ignore, NULL);
@@ -104,7 +103,7 @@ static int arrange_signals(struct server *s)
 	orphan.count = s->job->listener_count;
 	sigaction(ORPHAN_SIGNAL, &release, NULL);
 	s->signals = signalfd(-1, &leave, SFD_CLOEXEC | SFD_NONBLOCK);
-	return s->signals < 0 || FCGX_InitRequest(&s->request, -1, 0) != 0 ? -1 : 0;
+	return s->signals < 0 ? -1 : 0;
 }
 
 static int arrange_epoll(struct server *s)
@@ -141,134 +140,130 @@ static void start_application(struct server *s)
 			s->app->name, rc);
 }
 
-/* Reads away what is left of the body, so that the next request on the connection begins where
- * libfcgi will look for it. False: too much, or the connection is broken. */
-static bool drain_body(FCGX_Request *request)
+/* Busy from the first byte: a worker that dies while it reads died of a request. */
+static bool serve_connection(struct server *s, int fd)
 {
-	char bytes[8192];
-	size_t total = 0;
-	int n;
-
-	while ((n = FCGX_GetStr(bytes, sizeof(bytes), request->in)) > 0)
-		if ((total += (size_t)n) > LINGER_BYTES)
-			return false;
-	return FCGX_GetError(request->in) == 0;
-}
-
-static bool has_unread_body(const FCGX_Request *request)
-{
-	const char *length = FCGX_GetParam("CONTENT_LENGTH", request->envp);
-
-	return length != NULL && strtoull(length, NULL, 10) > 0 && !FCGX_HasSeenEOF(request->in);
-}
-
-/* Closing a socket with unread bytes resets it, and the client may lose the answer. */
-static void close_gently(int fd, bool unread)
-{
-	char bytes[16384];
-	size_t total = 0;
-	ssize_t n;
-
-	/* Without a body this finds the closing record of an empty one, if it comes late. */
-	while ((n = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0 && total < LINGER_BYTES) {
-		total += (size_t)n;
-		unread = true;
-	}
-	if (unread && n != 0)
-		shutdown(fd, SHUT_WR);
-	while (unread && n != 0 && total < LINGER_BYTES) {
-		struct pollfd readable = { .fd = fd, .events = POLLIN };
-
-		if (poll(&readable, 1, LINGER_MS) != 1)
-			break;
-		n = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
-		if (n < 0)
-			break;
-		total += (size_t)n;
-	}
-	close(fd);
-}
-
-/* One request on a connection. Returns whether the connection is still open and to be kept. */
-static bool serve_request(struct server *s, int fd)
-{
-	FCGX_Request *request = &s->request;
-
-	request->ipcFd = fd;
-	request->keepConnection = 1; /* so that its first FCGX_Finish_r() leaves the descriptor alone */
-	/* Busy from the first byte: a worker that dies while it reads died of a request. */
 	board_begin(s->seat);
 	set_title(s, "busy");
-	if (FCGX_Accept_r(request) != 0) {
-		board_end(s->seat, false);
-		set_title(s, "idle");
-		return false; /* gone or no FastCGI: it has closed the connection */
-	}
-	int status = s->app->handle(request);
-	FCGX_SetExitStatus(status, request->out);
-	bool keep = request->keepConnection != 0, unread = has_unread_body(request);
-	if (keep && unread) {
-		FCGX_FFlush(request->out);
-		keep = drain_body(request);
-	}
-	request->keepConnection = 1; /* the close is ours */
-	FCGX_Finish_r(request);
-	board_end(s->seat, true);
+	enum request_end end = request_serve(s->app, fd);
+	board_end(s->seat, end != REQUEST_NONE);
 	set_title(s, "idle");
-	fd = request->ipcFd;
-	request->ipcFd = -1;
-	if (keep && fd >= 0)
-		return true;
-	if (fd >= 0)
-		close_gently(fd, unread);
-	return false;
+	return end == REQUEST_KEPT;
 }
 
-/* One more than we can keep is closed after its answer. */
+/* One more than we can keep is closed. */
 static void keep(struct server *s, int fd)
 {
 	if (watch_fd(s, fd, SOURCE_KEPT, 0) != 0 || !kept_add(&s->kept, fd))
 		close(fd);
 }
 
-static void serve_kept(struct server *s, int fd)
+/* Closing alone would not take it out of the set: it may be open elsewhere. */
+static void unkeep(struct server *s, int fd)
 {
-	if (!serve_request(s, fd))
-		kept_forget(&s->kept, fd);
+	epoll_ctl(s->epoll, EPOLL_CTL_DEL, fd, NULL);
+	kept_forget(&s->kept, fd);
 }
 
-static void take_over(struct server *s)
+static bool is_silent(int fd, int patience)
 {
-	int fd = kept_receive(s->job->handover[1]);
+	struct pollfd readable = { .fd = fd, .events = POLLIN };
 
-	if (fd >= 0)
-		keep(s, fd);
-	else if (errno != EAGAIN && errno != EINTR)
-		epoll_ctl(s->epoll, EPOLL_CTL_DEL, s->job->handover[1], NULL);
-}
-
-/* libfcgi would wait for the first byte and serve nobody else meanwhile. */
-static bool is_silent(int fd)
-{
-	char byte;
-
-	return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
-}
-
-static void serve_listener(struct server *s, int listener)
-{
-	if (orphan.orphaned)
-		return;
-	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-	if (fd < 0)
-		return;
-	if (is_silent(fd) || serve_request(s, fd))
-		keep(s, fd);
+	return poll(&readable, 1, patience) == 0;
 }
 
 static enum source source_of(const struct epoll_event *event)
 {
 	return (enum source)(event->data.u64 >> 32);
+}
+
+static int fd_of(const struct epoll_event *event)
+{
+	return (int)(uint32_t)event->data.u64;
+}
+
+/* libfcgi would wait for the first byte and serve nobody else meanwhile. A web server sends it right
+ * after the connect: whoever does not is put aside. */
+static int take_new(struct server *s, int listener)
+{
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+
+	if (fd >= 0 && is_silent(fd, FIRST_BYTE_MS)) {
+		keep(s, fd);
+		return -1;
+	}
+	return fd;
+}
+
+static int take_over(struct server *s, int handover)
+{
+	int fd = kept_receive(handover);
+
+	if (fd < 0 && errno != EAGAIN && errno != EINTR)
+		epoll_ctl(s->epoll, EPOLL_CTL_DEL, handover, NULL);
+	if (fd >= 0 && is_silent(fd, 0)) {
+		keep(s, fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* The connection behind an event, if a request has arrived on it; no longer in the epoll set unless
+ * it is a kept one. -1: none. */
+static int ready_connection(struct server *s, const struct epoll_event *event)
+{
+	switch (source_of(event)) {
+	case SOURCE_HANDOVER:
+		return take_over(s, fd_of(event));
+	case SOURCE_LISTENER:
+		return orphan.orphaned ? -1 : take_new(s, fd_of(event));
+	case SOURCE_KEPT:
+		return fd_of(event);
+	default:
+		return -1;
+	}
+}
+
+/* We can serve one, and were perhaps the only one to be woken for the others: siblings get them. Not
+ * when one is waiting there already: then all are busy, and would only push them to and fro. */
+static void pass_on(struct server *s, const struct epoll_event *event)
+{
+	int to = s->job->handover[0];
+
+	if (kept_is_waiting(to))
+		return; /* we come back to it */
+	int fd = ready_connection(s, event);
+	if (fd >= 0 && source_of(event) == SOURCE_KEPT)
+		unkeep(s, fd);
+	if (fd >= 0 && !kept_send(to, fd))
+		keep(s, fd);
+}
+
+/* Serves the first connection that has a request: those that siblings could not take, new ones, kept
+ * ones. The rest of the events is passed on before that. */
+static void serve_one(struct server *s, const struct epoll_event *events, int count)
+{
+	const struct epoll_event *chosen = NULL;
+	int fd = -1;
+
+	for (enum source source = 0; source <= SOURCE_KEPT; source++)
+		for (int i = 0; i < count; i++) {
+			if (source_of(&events[i]) != source)
+				continue;
+			if (fd >= 0) {
+				pass_on(s, &events[i]);
+			} else {
+				fd = ready_connection(s, &events[i]);
+				chosen = &events[i];
+			}
+		}
+	if (fd < 0)
+		return;
+	bool open = serve_connection(s, fd);
+	if (source_of(chosen) != SOURCE_KEPT && open)
+		keep(s, fd);
+	else if (source_of(chosen) == SOURCE_KEPT && !open)
+		kept_forget(&s->kept, fd);
 }
 
 /* Told to leave beside new connections: it leaves, and takes none of them. */
@@ -278,49 +273,33 @@ static void handle_events(struct server *s, const struct epoll_event *events, in
 		s->abandoned = s->abandoned || source_of(&events[i]) == SOURCE_LIFELINE;
 		s->leaving = s->leaving || s->abandoned || source_of(&events[i]) == SOURCE_SIGNAL;
 	}
-	for (int i = 0; i < count && !s->leaving && !orphan.orphaned; i++) {
-		int fd = (int)(uint32_t)events[i].data.u64;
-
-		if (source_of(&events[i]) == SOURCE_KEPT)
-			serve_kept(s, fd);
-		else if (source_of(&events[i]) == SOURCE_HANDOVER)
-			take_over(s);
-		else
-			serve_listener(s, fd);
-	}
+	if (!s->leaving && !orphan.orphaned)
+		serve_one(s, events, count);
 }
 
-/* Whoever is woken for a connection is the only one: if the word to leave came at the same time, the
- * connection would wait until the next one wakes a sibling. */
-static void pass_on_wakeup(struct server *s)
+/* Whoever cannot be given to a sibling is served if a request has arrived. */
+static void part_with(struct server *s, int fd, bool alone)
 {
-	int to = s->job->handover[0];
-
-	for (size_t i = 0; i < s->job->listener_count && kept_has_siblings(to); i++) {
-		int fd = accept4(s->job->listeners[i], NULL, NULL, SOCK_CLOEXEC);
-
-		if (fd >= 0 && !kept_send(to, fd) && serve_request(s, fd))
-			close(fd);
-	}
+	if (!alone && kept_send(s->job->handover[0], fd))
+		return;
+	if (is_silent(fd, 0) || serve_connection(s, fd))
+		close(fd);
 }
 
-/* Siblings get the kept connections. Where there are none, a request that has already arrived is
- * answered before we go. */
+/* Siblings get the kept connections. They also get what we were woken for: if the word to leave came
+ * at the same time nobody else has been, and it would wait until the next one wakes somebody. */
 static void leave_connections(struct server *s)
 {
-	bool alone = s->abandoned || orphan.orphaned;
+	bool alone = s->abandoned || orphan.orphaned || !kept_has_siblings(s->job->handover[0]);
 	int fd;
 
-	if (!alone)
-		pass_on_wakeup(s);
-	while ((fd = kept_take(&s->kept)) >= 0) {
-		struct pollfd readable = { .fd = fd, .events = POLLIN };
-
-		if (!alone && kept_send(s->job->handover[0], fd))
-			continue;
-		if (poll(&readable, 1, 0) != 1 || serve_request(s, fd))
-			close(fd);
-	}
+	for (size_t i = 0; i < s->job->listener_count && !alone; i++)
+		if ((fd = accept4(s->job->listeners[i], NULL, NULL, SOCK_CLOEXEC)) >= 0)
+			part_with(s, fd, alone);
+	if (!alone && (fd = kept_receive(s->job->handover[1])) >= 0)
+		part_with(s, fd, alone);
+	while ((fd = kept_take(&s->kept)) >= 0)
+		part_with(s, fd, alone);
 }
 
 void serve(const struct job *job, const struct board_seat *seat)

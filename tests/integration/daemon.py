@@ -50,6 +50,11 @@ def wait_for(what, limit=LIMIT, why=""):
         time.sleep(0.005)
 
 
+def make(path):
+    with open(path, "w", encoding="utf-8"):
+        pass
+
+
 def free_port(family=socket.AF_INET):
     with socket.socket(family) as s:
         s.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
@@ -236,6 +241,17 @@ class Daemon:
         wait_for(lambda: self.result()[0] > before and self.result()[1] != "running", limit,
                  "the reload")
         return self.result()[1]
+
+    def gate(self):
+        """A file whose making lets the module's requests with UNTIL go on; unmade now."""
+        path = os.path.join(self.dir, "gate")
+        if os.path.exists(path):
+            os.unlink(path)
+        return path
+
+    def busy(self):
+        """How many workers inside preforkd have a request in hand."""
+        return sum(title(p).endswith(" busy") for p in self.workers())
 
     def descriptors(self):
         return len(os.listdir("/proc/%d/fd" % self.pid))

@@ -2,11 +2,14 @@
 
 import os
 import re
+import signal
+import threading
+import time
 
 import pytest
 
 import fcgi
-from daemon import IS_ROOT, children, free_port, often, status, wait_for
+from daemon import IS_ROOT, children, free_port, make, often, status, title, wait_for
 from load import Load, echo
 
 
@@ -80,7 +83,6 @@ def test_unread_body_is_no_trouble(daemon, apps):
 
 def campaign(daemon, seconds, hurt, address=None, clients=8):
     """Echo under load while something hurts; returns the load."""
-    import time
     end = time.monotonic() + seconds
     with Load(clients, echo(address or daemon.sock)) as load:
         rounds = 0
@@ -110,35 +112,32 @@ def test_reload_in_a_loop_loses_nothing(daemon, apps, family):
 
 def test_term_lets_running_requests_finish(daemon, apps):
     """TERM in the middle of requests and with connections in the backlog of each worker."""
-    from threading import Thread
     module(daemon, apps, workers=4)
     answers = []
-    body = os.urandom(200000)
+    body, gate = os.urandom(200000), daemon.gate()
 
     def ask():
-        answers.append(fcgi.get(daemon.sock, body, SLEEP_MS="500"))
+        answers.append(fcgi.get(daemon.sock, body, UNTIL=gate, SLEEP_MS="50"))
 
-    threads = [Thread(target=ask) for _ in range(4)]
+    threads = [threading.Thread(target=ask) for _ in range(4)]
     for t in threads:
         t.start()
-    wait_for(lambda: all("busy" in title_of(p) for p in daemon.workers()), why="four busy workers")
-    daemon.end()
+    wait_for(lambda: daemon.busy() == 4)
+    daemon.send(signal.SIGTERM)
+    daemon.wait_log("SIGTERM: stops")
+    make(gate)
+    wait_for(lambda: not daemon.running())
     for t in threads:
         t.join()
     assert [fcgi.body_of(a) == body for a in answers] == [True] * 4
     assert not any(b"X-Interrupted" in a for a in answers)
 
 
-def title_of(pid):
-    from daemon import title
-    return title(pid)
-
-
 def test_stop_timeout_cuts_what_never_ends(daemon, apps):
     module(daemon, apps, workers=1, stop_timeout="200ms")
     c = fcgi.Connection(daemon.sock)
     c.sock.sendall(fcgi.message(SLEEP_MS="60000"))
-    worker = wait_for(lambda: [p for p in daemon.workers() if "busy" in title_of(p)])[0]
+    worker = wait_for(lambda: [p for p in daemon.workers() if "busy" in title(p)])[0]
     daemon.end()
     assert not status(worker, "State") or status(worker, "State")[0] in "ZX"
     assert "did not stop within stop-timeout, killed with the request it had" in daemon.read_log()
@@ -148,8 +147,32 @@ def test_stop_timeout_cuts_what_never_ends(daemon, apps):
 def test_titles_show_the_state(daemon, apps):
     module(daemon, apps, workers=1)
     worker = daemon.workers("www")[0]
+    gate = daemon.gate()
     with fcgi.Connection(daemon.sock) as c:
-        c.sock.sendall(fcgi.message(SLEEP_MS="300"))
-        wait_for(lambda: title_of(worker) == "preforkd: www worker 1 busy")
-        wait_for(lambda: title_of(worker) == "preforkd: www worker 1 idle")
+        c.sock.sendall(fcgi.message(UNTIL=gate))
+        wait_for(lambda: title(worker) == "preforkd: www worker 1 busy")
+        make(gate)
+        wait_for(lambda: title(worker) == "preforkd: www worker 1 idle")
     assert children(worker) == []
+
+
+def test_idle_workers_take_what_a_busy_one_holds(daemon, apps):
+    """Kept connections that get requests at the same time are shared out among the workers."""
+    module(daemon, apps, workers=1)
+    holder = daemon.workers()[0]
+    kept = [fcgi.Connection(daemon.sock) for _ in range(2)]
+    for c in kept:
+        assert fcgi.body_of(c.request(b"x", keep=True)[0]) == b"x"
+    daemon.send(signal.SIGTTIN)
+    daemon.wait_log(r"worker 2 is ready|2 workers wanted")
+    wait_for(lambda: sum(title(p).endswith(" idle") for p in daemon.workers()) == 2)
+    gate = daemon.gate()
+    os.kill(holder, signal.SIGSTOP)  # so that it finds both requests at once
+    wait_for(lambda: status(holder, "State").startswith("T"))
+    for c in kept:
+        c.sock.sendall(fcgi.message(b"y", keep=True, UNTIL=gate))
+    os.kill(holder, signal.SIGCONT)
+    wait_for(lambda: daemon.busy() == 2)
+    make(gate)
+    for c in kept:
+        c.close()

@@ -9,7 +9,7 @@ import time
 import pytest
 
 import fcgi
-from daemon import alive, free_port, often, read, title, wait_for
+from daemon import alive, free_port, make, often, read, title, wait_for
 from load import Load, Numbers, echo
 
 
@@ -47,12 +47,14 @@ def test_no_request_is_taken_after_term(daemon, apps):
     daemon.write(daemon.pool(module=apps + "/module_echo", workers=1))
     daemon.start()
     got = []
-    body = b"x" * 100000
-    t = threading.Thread(target=lambda: got.append(fcgi.get(daemon.sock, body, SLEEP_MS="400")))
+    body, gate = b"x" * 100000, daemon.gate()
+    t = threading.Thread(target=lambda: got.append(fcgi.get(daemon.sock, body, UNTIL=gate)))
     t.start()
-    wait_for(lambda: "busy" in title(daemon.workers()[0]))
+    wait_for(lambda: daemon.busy() == 1)
     with fcgi.Connection(daemon.sock) as late:
         daemon.send(signal.SIGTERM)
+        daemon.wait_log("SIGTERM: stops")
+        make(gate)
         with pytest.raises((fcgi.Lost, OSError)):
             late.request()
     t.join()

@@ -11,7 +11,7 @@ import time
 import pytest
 
 import fcgi
-from daemon import (BINARY, LIMIT, alive, children, free_port, often, processes_of, read, title,
+from daemon import (BINARY, LIMIT, alive, children, free_port, make, often, processes_of, read, title,
                     wait_for)
 from load import Load, Numbers
 from webserver import fetch
@@ -153,20 +153,22 @@ def test_master_killed_while_requests_run(daemon, apps, kind):
         daemon.start()
         workers = daemon.workers()
         answers, threads = [], []
-        body = os.urandom(100000)
+        body, gate = os.urandom(100000), daemon.gate()
         if kind == "module":
             def ask(to=answers, address=daemon.sock):
-                to.append(fcgi.body_of(fcgi.get(address, body, SLEEP_MS="150")) == body)
+                to.append(fcgi.body_of(fcgi.get(address, body, UNTIL=gate)) == body)
             threads = [threading.Thread(target=ask) for _ in range(3)]
             for t in threads:
                 t.start()
-            wait_for(lambda: sum("busy" in title(p) for p in workers) == 3)
+            wait_for(lambda: daemon.busy() == 3)
         os.kill(daemon.pid, signal.SIGKILL)
         wait_for(lambda: not alive(daemon.pid))
         if round_ % 2:
+            make(gate)
             wait_for(lambda: not any(alive(p) for p in workers))
-        daemon.start()  # half of the time while old workers still finish their requests
+        daemon.start()  # half of the time while old workers still have their requests
         assert fcgi.get(daemon.sock)
+        make(gate)
         for t in threads:
             t.join()
         assert len(answers) == len(threads) and all(answers), (round_, answers)

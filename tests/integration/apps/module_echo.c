@@ -1,5 +1,5 @@
 /* A module for tests: answers with the body it got, byte for byte. Parameters: SLEEP_MS waits
- * between reading and answering, NOREAD leaves the body unread, CRASH aborts, PRINT goes to stderr,
+ * between reading and answering, UNTIL waits there for a file to appear, NOREAD leaves the body unread, CRASH aborts, PRINT goes to stderr,
  * SHARED counts in cell 1 of the pool's memory. Arguments: "fail" makes start fail. */
 #include <preforkd_app.h>
 
@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static const struct preforkd_app_env *env;
 
@@ -37,6 +38,15 @@ static char *read_body(FCGX_Request *request, size_t *size)
 	return body;
 }
 
+/* Half a minute at most: a test that failed must not leave a worker that never ends. */
+static void wait_for_file(const char *path)
+{
+	const struct timespec moment = { 0, 2000000 };
+
+	for (int i = 0; i < 15000 && access(path, F_OK) != 0; i++)
+		nanosleep(&moment, NULL);
+}
+
 static int handle(FCGX_Request *request)
 {
 	const char *ms = FCGX_GetParam("SLEEP_MS", request->envp);
@@ -44,6 +54,8 @@ static int handle(FCGX_Request *request)
 	size_t size = 0;
 	char *body = FCGX_GetParam("NOREAD", request->envp) ? NULL : read_body(request, &size);
 
+	if (FCGX_GetParam("UNTIL", request->envp) != NULL)
+		wait_for_file(FCGX_GetParam("UNTIL", request->envp));
 	if (ms != NULL) {
 		struct timespec wait = { atoi(ms) / 1000, (atoi(ms) % 1000) * 1000000L };
 
