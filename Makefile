@@ -18,7 +18,7 @@ WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wfor
 	-Wno-sign-conversion -Wpointer-arith -Wcast-qual -Wwrite-strings -Wvla -Wundef
 HARDEN   = -fstack-protector-strong -fstack-clash-protection -fPIE
 FORTIFY  = -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
-ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Isrc $(WARNINGS) $(HARDEN) $(FORTIFY) $(CFLAGS) -MMD -MP
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DSYSCONFDIR='"$(SYSCONFDIR)"' -Isrc $(WARNINGS) $(HARDEN) $(FORTIFY) $(CFLAGS) -MMD -MP
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(LDFLAGS)
 LIBS     = -lini_config -lbasicobjects -lref_array -lcollection -levent_core -lbsd -lfcgi
 
@@ -93,13 +93,15 @@ soak: deps $B/preforkd $(APPS)
 bench: deps $B/preforkd
 	@tests/bench/bench.sh $B
 
-FILL = sed -e 's|@SBINDIR@|$(SBINDIR)|g; s|@SYSCONFDIR@|$(SYSCONFDIR)|g' \
-	-e 's|@LIBEXECDIR@|$(LIBEXECDIR)|g; s|@RUNSTATEDIR@|$(RUNSTATEDIR)|g'
+# fill MODE,FILE,PLACE: a file with the paths of this installation in it.
+fill = sed -e 's|@SBINDIR@|$(SBINDIR)|g; s|@SYSCONFDIR@|$(SYSCONFDIR)|g' \
+	-e 's|@LIBEXECDIR@|$(LIBEXECDIR)|g; s|@RUNSTATEDIR@|$(RUNSTATEDIR)|g' $2 | \
+	install -m $1 /dev/stdin $(DESTDIR)$3
 SAMPLES = nginx.conf apache.conf lighttpd.conf Caddyfile haproxy.cfg
 
 install: all
-	@install -d $(addprefix $(DESTDIR),$(SBINDIR) $(INCLUDEDIR) $(MANDIR)/man3 $(MANDIR)/man5 \
-		$(MANDIR)/man8 $(LIBEXECDIR) $(DOCDIR)/examples $(UNITDIR) $(TMPFILESDIR) \
+	@install -d -m 755 $(addprefix $(DESTDIR),$(SBINDIR) $(INCLUDEDIR) $(MANDIR)/man3 $(MANDIR)/man5 \
+		$(MANDIR)/man8 $(LIBEXECDIR) $(DOCDIR)/examples/runit $(UNITDIR) $(TMPFILESDIR) \
 		$(SYSCONFDIR)/preforkd/pools.d $(SYSCONFDIR)/init.d $(SYSCONFDIR)/logrotate.d)
 	@install -m 755 $B/preforkd $(DESTDIR)$(SBINDIR)/preforkd
 	@install -m 644 src/preforkd_app.h $(DESTDIR)$(INCLUDEDIR)/preforkd_app.h
@@ -107,17 +109,15 @@ install: all
 		install -m 644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/ || exit 1; done
 	@test -e $(DESTDIR)$(SYSCONFDIR)/preforkd/preforkd.conf || \
 		install -m 644 conf/preforkd.conf $(DESTDIR)$(SYSCONFDIR)/preforkd/preforkd.conf
-	@install -m 644 $(SAMPLES:%=conf/%) init/preforkd.openrc $(DESTDIR)$(DOCDIR)/examples/
-	@cp -R init/runit $(DESTDIR)$(DOCDIR)/examples/
-	@$(FILL) init/preforkd.sysv >$(DESTDIR)$(SYSCONFDIR)/init.d/preforkd
-	@$(FILL) init/preforkd-reload >$(DESTDIR)$(LIBEXECDIR)/preforkd-reload
-	@chmod 755 $(DESTDIR)$(SYSCONFDIR)/init.d/preforkd $(DESTDIR)$(LIBEXECDIR)/preforkd-reload
-	@for unit in preforkd.service preforkd.socket; do \
-		$(FILL) init/$$unit >$(DESTDIR)$(UNITDIR)/$$unit || exit 1; done
-	@$(FILL) conf/logrotate >$(DESTDIR)$(SYSCONFDIR)/logrotate.d/preforkd
-	@$(FILL) conf/tmpfiles.conf >$(DESTDIR)$(TMPFILESDIR)/preforkd.conf
-	@for f in $(DESTDIR)$(DOCDIR)/examples/preforkd.openrc $(DESTDIR)$(DOCDIR)/examples/runit/*; do \
-		$(FILL) $$f >$$f.new && cat $$f.new >$$f && rm $$f.new || exit 1; done
+	@install -m 644 $(SAMPLES:%=conf/%) $(DESTDIR)$(DOCDIR)/examples/
+	@$(call fill,755,init/preforkd.sysv,$(SYSCONFDIR)/init.d/preforkd)
+	@$(call fill,755,init/preforkd-reload,$(LIBEXECDIR)/preforkd-reload)
+	@$(call fill,644,init/preforkd.service,$(UNITDIR)/preforkd.service)
+	@$(call fill,644,init/preforkd.socket,$(UNITDIR)/preforkd.socket)
+	@$(call fill,644,conf/logrotate,$(SYSCONFDIR)/logrotate.d/preforkd)
+	@$(call fill,644,conf/tmpfiles.conf,$(TMPFILESDIR)/preforkd.conf)
+	@$(call fill,755,init/preforkd.openrc,$(DOCDIR)/examples/preforkd.openrc)
+	@$(call fill,755,init/runit/run,$(DOCDIR)/examples/runit/run)
 	@echo "preforkd is installed in $(DESTDIR)$(PREFIX)"
 
 # The configuration stays: it is the administrator's.

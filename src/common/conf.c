@@ -19,7 +19,10 @@
 #include "common/confpool.h"
 #include "common/confword.h"
 
-#define DEFAULT_FILE "/etc/preforkd/preforkd.conf"
+#ifndef SYSCONFDIR /* from the Makefile */
+#define SYSCONFDIR "/etc"
+#endif
+#define DEFAULT_FILE SYSCONFDIR "/preforkd/preforkd.conf"
 
 static void load_file(
 	struct conf *conf, const struct conf_options *options, struct conferr *mistakes)
