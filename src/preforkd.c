@@ -33,8 +33,9 @@ static void __attribute__((noreturn)) usage(const char *complaint)
 {
 	if (complaint != NULL)
 		fprintf(stderr, "preforkd: %s\n", complaint);
-	fprintf(stderr, "usage: preforkd [-FtTV] [-c FILE] [-p PIDFILE] [-l ADDRESS]... [-n WORKERS]\n"
-			"                [-u USER[:GROUP]] [-- PROGRAM [ARG]...]\n");
+	fprintf(stderr,
+		"usage: preforkd [-FtTV] [-c FILE] [-p PIDFILE] [-l ADDRESS]... [-n WORKERS]\n"
+		"                [-u USER[:GROUP]] [-- PROGRAM [ARG]...]\n");
 	exit(EX_USAGE);
 }
 
@@ -156,8 +157,11 @@ static int test(const struct command *command, struct conf *conf, struct listen_
 static int start(const struct command *command, struct conf *conf, struct listen_set *listeners)
 {
 	struct err err = { 0 };
-	struct master_start begin = { .options = &command->options, .conf = conf,
-		.listeners = listeners, .foreground = command->foreground, .body = worker_main };
+	struct master_start begin = { .options = &command->options,
+		.conf = conf,
+		.listeners = listeners,
+		.foreground = command->foreground,
+		.body = worker_main };
 
 	if (conf->pid_file != NULL) {
 		begin.pidfile = daemon_lock(conf->pid_file, &begin.unclean, &err);
@@ -190,7 +194,7 @@ int main(int argc, char **argv)
 	struct conf *conf = conf_load(&command.options, &errors);
 	if (conf != NULL)
 		check_conf(conf, &errors);
-	if (errors.count > 0)
+	if (conf == NULL || errors.count > 0)
 		return complain(&errors);
 	umask(022);
 	return command.test || command.print ? test(&command, conf, listeners)

@@ -38,10 +38,10 @@ extern "C" {
 
 /* What a worker tells its application. Valid from start until stop returns. */
 struct preforkd_app_env {
-	const char *pool;   /* the pool's name */
-	unsigned worker;    /* this worker's number in the pool, from 1; reused after its death */
-	int argc;           /* the words of "module =": argv[0] is the path of the object */
-	char **argv;        /* argv[argc] is NULL */
+	const char *pool; /* the pool's name */
+	unsigned worker;  /* this worker's number in the pool, from 1; reused after its death */
+	int argc;         /* the words of "module =": argv[0] is the path of the object */
+	char **argv;      /* argv[argc] is NULL */
 	/* Eight 64-bit cells that all workers of the pool share, zero when the master starts, kept
 	 * over reloads and the death of workers. Use the GCC/Clang __atomic built-ins or C11
 	 * atomics; preforkd itself uses none of them but for the built-in counter (cell 0). */

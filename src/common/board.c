@@ -85,11 +85,6 @@ int board_grow(struct board *board, unsigned slots)
 	return madvise(board->map, map_size(board), MADV_DONTFORK);
 }
 
-unsigned board_slots(const struct board *board)
-{
-	return board->slots;
-}
-
 int board_fd(const struct board *board)
 {
 	return board->fd;
@@ -127,7 +122,8 @@ int board_sit(int fd, unsigned slot, struct board_seat *seat)
 {
 	size_t stride = page_stride();
 	void *shared = mmap(NULL, stride, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	void *own = mmap(NULL, stride, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)(slot * stride));
+	void *own =
+		mmap(NULL, stride, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)(slot * stride));
 
 	if (shared == MAP_FAILED || own == MAP_FAILED)
 		return -1;

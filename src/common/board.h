@@ -2,9 +2,9 @@
  * board: the scoreboard in shared memory, one memfd per pool.
  *
  * Page 0 belongs to the application (counters that all workers of the pool share), page N to worker
- * slot N. A worker maps page 0 and its own page and closes the memfd; the master maps all. The pages
- * hold counters and a state, no pointers, lengths or locks: a hostile worker can only lie about
- * itself and spoil the application's own counters. Everything is read once and clamped.
+ * slot N. A worker maps page 0 and its own page and closes the memfd; the master maps all. The
+ * pages hold counters and a state, no pointers, lengths or locks: a hostile worker can only lie
+ * about itself and spoil the application's own counters. Everything is read once and clamped.
  */
 #ifndef PREFORKD_BOARD_H
 #define PREFORKD_BOARD_H
@@ -19,7 +19,6 @@ struct board; /* the master's side */
 /* Slots are numbered from 1. -1 and errno on failure. */
 struct board *board_create(unsigned slots);
 int board_grow(struct board *board, unsigned slots);
-unsigned board_slots(const struct board *board);
 int board_fd(const struct board *board);
 void board_destroy(struct board *board);
 
@@ -33,7 +32,8 @@ struct board_worker {
 };
 void board_read(const struct board *board, unsigned slot, struct board_worker *out);
 
-/* The worker's side: maps page 0 and the page of its slot and closes fd. -1 and errno on failure. */
+/* The worker's side: maps page 0 and the page of its slot and closes fd. -1 and errno on failure.
+ */
 struct board_seat {
 	struct board_page *page;
 	uint64_t *shared; /* BOARD_SHARED_CELLS cells */

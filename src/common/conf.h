@@ -41,25 +41,25 @@ struct conf_pool {
 	struct network *allow;
 	size_t allow_count;
 
-	char *user, *group;   /* NULL: nobody when started as root, else the caller */
-	char **groups;        /* NULL: the user's own; else NULL-terminated */
+	char *user, *group; /* NULL: nobody when started as root, else the caller */
+	char **groups;      /* NULL: the user's own; else NULL-terminated */
 	enum conf_kind kind;
-	char **argv;          /* app name, module path or program, then its arguments; NULL-terminated */
+	char **argv; /* app name, module path or program, then its arguments; NULL-terminated */
 	unsigned workers;
 	uint64_t start_timeout, stop_timeout; /* milliseconds; never 0 */
 	int stop_signal;
-	char **env;           /* "NAME=VALUE", NULL-terminated; NULL when none */
-	char **pass_env;      /* names, NULL-terminated; NULL when none */
-	char *directory;      /* NULL: "/" */
-	char *chroot;         /* NULL: none */
+	char **env;      /* "NAME=VALUE", NULL-terminated; NULL when none */
+	char **pass_env; /* names, NULL-terminated; NULL when none */
+	char *directory; /* NULL: "/" */
+	char *chroot;    /* NULL: none */
 	unsigned umask;
 	int nice;
 	uint64_t limit_nofile, limit_core, limit_as; /* or CONF_UNLIMITED, CONF_INHERIT */
 	bool no_new_privileges;
 	char *output; /* "log", "null" or an absolute path */
 
-	struct conf_place place;               /* of the section's first line */
-	struct conf_place at[CONF_KEYS_MAX];   /* by row of the key table */
+	struct conf_place place;             /* of the section's first line */
+	struct conf_place at[CONF_KEYS_MAX]; /* by row of the key table */
 
 	/* Filled by check_pool(), never by the parser. */
 	uid_t uid, listen_uid;
@@ -71,10 +71,10 @@ struct conf_pool {
 };
 
 struct conf {
-	char *file;       /* as given with -c; NULL: made from options */
-	char *pid_file;   /* absolute; NULL: none */
-	char *log;        /* "stderr", "syslog" or an absolute path */
-	int log_level;    /* LOG_ERR .. LOG_DEBUG of syslog.h */
+	char *file;     /* as given with -c; NULL: made from options */
+	char *pid_file; /* absolute; NULL: none */
+	char *log;      /* "stderr", "syslog" or an absolute path */
+	int log_level;  /* LOG_ERR .. LOG_DEBUG of syslog.h */
 	struct conf_place at[CONF_KEYS_MAX];
 	struct conf_pool **pools; /* in the order of the file */
 	size_t pool_count;
@@ -94,8 +94,8 @@ struct conf_options {
 /*
  * With -l or a program and no -c: no file is read, one pool "main" is made (without a program it
  * runs app counter), with no pidfile unless -p. Otherwise options.file, or the default file, is
- * read with its includes; -n and -u are then refused (they would be ambiguous), -l and a program too.
- * Returns NULL when there is any mistake; then *errors has them all, "FILE:LINE: sentence".
+ * read with its includes; -n and -u are then refused (they would be ambiguous), -l and a program
+ * too. Returns NULL when there is any mistake; then *errors has them all, "FILE:LINE: sentence".
  */
 struct conf *conf_load(const struct conf_options *options, struct err_list *errors);
 void conf_free(struct conf *conf);

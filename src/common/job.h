@@ -15,17 +15,17 @@ struct conf_pool;
 
 struct job {
 	const struct conf_pool *pool;
-	unsigned slot;     /* worker number in the pool, from 1 */
-	pid_t master;      /* to see with getppid() that it still lives */
-	int *listeners;    /* in-process: all of the pool; command: the one to put on fd 0 */
+	unsigned slot;  /* worker number in the pool, from 1 */
+	pid_t master;   /* to see with getppid() that it still lives */
+	int *listeners; /* in-process: all of the pool; command: the one to put on fd 0 */
 	size_t listener_count;
-	int board_fd;      /* in-process pools only, else -1 */
-	int handover[2];   /* in-process: to siblings, from siblings; else -1 */
-	int output_fd;     /* becomes 1 and 2; -1: /dev/null */
-	int start_fd;      /* the start pipe's write end, close-on-exec */
-	int lifeline_fd;   /* read end of a pipe that ends with the master */
+	int board_fd;         /* in-process pools only, else -1 */
+	int handover[2];      /* in-process: to siblings, from siblings; else -1 */
+	int output_fd;        /* becomes 1 and 2; -1: /dev/null */
+	int start_fd;         /* the start pipe's write end, close-on-exec */
+	int lifeline_fd;      /* read end of a pipe that ends with the master */
 	struct rlimit nofile; /* what the master was started with */
-	char **environ;    /* the master's environment, for pass-env */
+	char **environ;       /* the master's environment, for pass-env */
 };
 
 /*

@@ -17,14 +17,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sysexits.h>
 #include <sys/stat.h>
+#include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "common/err.h"
 
-#define LINE_SIZE 4608 /* an escaped line of output, with its prefix; at most PIPE_BUF is atomic */
+#define LINE_SIZE 4608 /* an escaped line of output, with its prefix */
 
 struct log_file {
 	char *path;
@@ -76,8 +76,8 @@ static bool write_line(int fd, const char *line, size_t length)
 static int open_for_append(const char *path, struct err *err)
 {
 	struct stat st;
-	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY |
-			      O_NONBLOCK,
+	int fd = open(path,
+		O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
 		0640);
 
 	if (fd < 0)
@@ -138,8 +138,8 @@ void log_file_line(struct log_file *file, const char *line)
 
 	stamp(when, sizeof(when));
 	if (file->lost > 0) {
-		n = snprintf(text, sizeof(text), "%s %lu lines before this one could not be written\n",
-			when, file->lost);
+		n = snprintf(text, sizeof(text),
+			"%s %lu lines before this one could not be written\n", when, file->lost);
 		if (write(file->fd, text, (size_t)n) == n)
 			file->lost = 0;
 	}
@@ -166,13 +166,13 @@ void log_file_close(struct log_file *file)
 	free(file);
 }
 
-int log_open(const char *name, int level, struct err *err)
+int log_open(const char *to, int level, struct err *err)
 {
 	struct log_file *file = NULL;
-	bool use_syslog = strcmp(name, "syslog") == 0;
+	bool use_syslog = strcmp(to, "syslog") == 0;
 
-	if (!use_syslog && strcmp(name, "stderr") != 0) {
-		file = log_file_open(name, err);
+	if (!use_syslog && strcmp(to, "stderr") != 0) {
+		file = log_file_open(to, err);
 		if (file == NULL)
 			return -1;
 	}
@@ -214,7 +214,7 @@ static void to_stderr(const char *line)
 		sink.lost++;
 }
 
-static void say(int level, const char *fmt, va_list ap)
+static void __attribute__((format(printf, 2, 0))) say(int level, const char *fmt, va_list ap)
 {
 	char line[LINE_SIZE], leveled[LINE_SIZE + 16];
 
@@ -231,13 +231,13 @@ static void say(int level, const char *fmt, va_list ap)
 	}
 }
 
-#define DEFINE_LEVEL(name, level)                                                                  \
-	void log_##name(const char *fmt, ...)                                                      \
-	{                                                                                          \
-		va_list ap;                                                                        \
-		va_start(ap, fmt);                                                                 \
-		say(level, fmt, ap);                                                               \
-		va_end(ap);                                                                        \
+#define DEFINE_LEVEL(name, level)             \
+	void log_##name(const char *fmt, ...) \
+	{                                     \
+		va_list ap;                   \
+		va_start(ap, fmt);            \
+		say(level, fmt, ap);          \
+		va_end(ap);                   \
 	}
 
 DEFINE_LEVEL(err, LOG_ERR)

@@ -14,7 +14,7 @@
 struct err;
 
 /* Until log_open() everything goes to stderr, as "preforkd: sentence". */
-int log_open(const char *sink, int level, struct err *err);
+int log_open(const char *to, int level, struct err *err);
 /* -1 when a file sink cannot be opened again; the old one then stays in use. */
 int log_reopen(struct err *err);
 void log_set_level(int level);

@@ -18,7 +18,8 @@ enum address_kind { ADDRESS_TCP, ADDRESS_UNIX, ADDRESS_ABSTRACT, ADDRESS_FD };
 
 struct address {
 	enum address_kind kind;
-	bool wildcard; /* "*:PORT": every address, IPv6 and IPv4 in one socket where there is IPv6 */
+	bool wildcard; /* "*:PORT": every address, IPv6 and IPv4 in one socket where there is IPv6
+			*/
 	struct sockaddr_storage sa; /* not for ADDRESS_FD */
 	socklen_t len;
 	char text[128]; /* canonical: parses back to the same; for ADDRESS_FD "fd:NAME" */

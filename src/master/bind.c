@@ -1,9 +1,9 @@
 /*
  * bind: makes one listening socket.
  *
- * A unix socket has its owner, group and mode from the moment it appears: bind(2) runs with the file
- * system identity of the owner and a matching umask, so that nothing is ever changed by path. What
- * stands at the path already is touched only if it is a socket that nobody listens on.
+ * A unix socket has its owner, group and mode from the moment it appears: bind(2) runs with the
+ * file system identity of the owner and a matching umask, so that nothing is ever changed by path.
+ * What stands at the path already is touched only if it is a socket that nobody listens on.
  */
 #include "master/bind.h"
 
@@ -13,15 +13,16 @@
 #include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sysexits.h>
 #include <sys/file.h>
 #include <sys/fsuid.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -51,7 +52,7 @@ static int open_directory(const struct address *address, struct bind_file *file,
 
 	memcpy(dir, un->sun_path, length);
 	dir[length] = '\0';
-	strcpy(file->name, slash + 1);
+	snprintf(file->name, sizeof(file->name), "%s", slash + 1);
 	file->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (file->dir < 0)
 		return err_set(err, EX_CANTCREAT, "cannot open the directory of %s: %s",
@@ -74,9 +75,11 @@ static int clear_stale(const struct address *address, const struct bind_file *fi
 						 address->text, strerror(errno));
 	if (!S_ISSOCK(st.st_mode))
 		return err_set(err, EX_CANTCREAT,
-			"cannot listen on %s: something that is no socket stands there", address->text);
+			"cannot listen on %s: something that is no socket stands there",
+			address->text);
 	if (is_live(address))
-		return err_set(err, EX_UNAVAILABLE, "cannot listen on %s: it is in use", address->text);
+		return err_set(
+			err, EX_UNAVAILABLE, "cannot listen on %s: it is in use", address->text);
 	if (unlinkat(file->dir, file->name, 0) != 0)
 		return err_set(err, EX_CANTCREAT, "cannot replace the stale socket %s: %s",
 			address->text, strerror(errno));
@@ -129,8 +132,8 @@ static int bind_path(int fd, const struct conf_pool *pool, const struct address 
 		return err_set(err, errno == EADDRINUSE ? EX_UNAVAILABLE : EX_CANTCREAT,
 			"cannot listen on %s: %s", address->text, strerror(errno));
 	if (fstatat(file->dir, file->name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISSOCK(st.st_mode))
-		return err_set(err, EX_CANTCREAT, "cannot listen on %s: it was moved away while it was made",
-			address->text);
+		return err_set(err, EX_CANTCREAT,
+			"cannot listen on %s: it was moved away while it was made", address->text);
 	file->dev = st.st_dev;
 	file->ino = st.st_ino;
 	return 0;
@@ -192,12 +195,14 @@ static size_t filter_network(const struct network *n, struct sock_filter *out)
 	while (used < words && prefix_word(n, used, &mask[used], &value[used]))
 		used++;
 	for (unsigned w = 0; w < used; w++) {
-		uint8_t past = (uint8_t)((used - w - 1) * 3 + 1); /* over the other words and the RET */
+		uint8_t past =
+			(uint8_t)((used - w - 1) * 3 + 1); /* over the other words and the RET */
 
-		out[i++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-			(uint32_t)SKF_NET_OFF + offset + w * 4);
+		out[i++] = (struct sock_filter)BPF_STMT(
+			BPF_LD | BPF_W | BPF_ABS, (uint32_t)SKF_NET_OFF + offset + w * 4);
 		out[i++] = (struct sock_filter)BPF_STMT(BPF_ALU | BPF_AND | BPF_K, mask[w]);
-		out[i++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value[w], 0, past);
+		out[i++] =
+			(struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value[w], 0, past);
 	}
 	out[i++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, UINT32_MAX);
 	return i;
@@ -218,7 +223,8 @@ static int attach_filter(int fd, const struct conf_pool *pool)
 	if (code == NULL)
 		return -1;
 	for (size_t f = 0; f < 2; f++) {
-		code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_B | BPF_ABS, (uint32_t)SKF_NET_OFF);
+		code[n++] = (struct sock_filter)BPF_STMT(
+			BPF_LD | BPF_B | BPF_ABS, (uint32_t)SKF_NET_OFF);
 		code[n++] = (struct sock_filter)BPF_STMT(BPF_ALU | BPF_RSH | BPF_K, 4);
 		size_t jump = n++;
 		for (size_t i = 0; i < pool->allow_count; i++)
@@ -230,8 +236,8 @@ static int attach_filter(int fd, const struct conf_pool *pool)
 			errno = E2BIG;
 			goto out;
 		}
-		code[jump] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, f == 0 ? 4 : 6, 0,
-			(uint8_t)body);
+		code[jump] = (struct sock_filter)BPF_JUMP(
+			BPF_JMP | BPF_JEQ | BPF_K, f == 0 ? 4 : 6, 0, (uint8_t)body);
 	}
 	code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, 0);
 	struct sock_fprog program = { .len = (unsigned short)n, .filter = code };
@@ -251,7 +257,8 @@ int bind_dress(int fd, const struct conf_pool *pool, const struct address *addre
 	if (tcp && pool->allow_count > 0 && attach_filter(fd, pool) != 0)
 		return err_set(err, EX_OSERR, "cannot enforce allow on %s: %s", address->text,
 			strerror(errno));
-	/* Accepted connections inherit it: the end of an answer does not wait for an acknowledgement. */
+	/* Accepted connections inherit it: the end of an answer does not wait for an
+	 * acknowledgement. */
 	if (tcp)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
 	/* Exec'd programs want a blocking listener, our own loop one that never blocks. */
@@ -311,9 +318,7 @@ bool bind_in_use(const struct address *wanted)
 	int fd = open_socket(&address);
 	if (fd < 0)
 		return false;
-	if (bind_net(fd, &address, NULL) != 0)
-		used = errno == EADDRINUSE;
-	else if (listen(fd, 1) != 0)
+	if (bind_net(fd, &address, NULL) != 0 || listen(fd, 1) != 0)
 		used = errno == EADDRINUSE;
 	close(fd);
 	return used;

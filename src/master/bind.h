@@ -1,7 +1,8 @@
 /*
  * bind: one listening socket made right from the start: permissions, filter, backlog.
  *
- * Owns the Linux-only knowledge of sockets: file ownership at bind, the packet filter, live or stale.
+ * Owns the Linux-only knowledge of sockets: file ownership at bind, the packet filter, live or
+ * stale.
  */
 #ifndef PREFORKD_BIND_H
 #define PREFORKD_BIND_H
@@ -22,15 +23,16 @@ struct bind_file {
 };
 
 /*
- * Binds and listens for the pool at the address. Returns the descriptor (close-on-exec, *file filled
- * for a unix path) or -1 with *err: EX_UNAVAILABLE when the address is in use, EX_CANTCREAT when the
- * socket cannot be made, EX_NOPERM when it is not permitted.
+ * Binds and listens for the pool at the wanted address. Returns the descriptor (close-on-exec,
+ * *file filled for a unix path) or -1 with *err: EX_UNAVAILABLE when the address is in use,
+ * EX_CANTCREAT when the socket cannot be made, EX_NOPERM when it is not permitted.
  */
-int bind_open(const struct conf_pool *pool, const struct address *address, struct bind_file *file,
+int bind_open(const struct conf_pool *pool, const struct address *wanted, struct bind_file *file,
 	struct err *err);
 
 /* What every listener gets, an adopted one too: filter, backlog, blocking or not. */
-int bind_dress(int fd, const struct conf_pool *pool, const struct address *address, struct err *err);
+int bind_dress(
+	int fd, const struct conf_pool *pool, const struct address *address, struct err *err);
 
 /* Removes the socket's file if it is the one that was bound; closes file->dir. */
 void bind_remove(struct bind_file *file);

@@ -1,8 +1,8 @@
 /*
  * check: asks the name service and the file system before anything is started.
  *
- * Done once, by the master, so that no worker needs the name service after chroot. What is found here
- * can change later; the worker finds that out for itself and says so.
+ * Done once, by the master, so that no worker needs the name service after chroot. What is found
+ * here can change later; the worker finds that out for itself and says so.
  */
 #include "master/check.h"
 
@@ -140,10 +140,12 @@ static void check_user_as_self(const struct check *c)
 		complain(c, "user", EX_NOPERM, "there is no user \"%s\"", pool->user);
 	else if (pw != NULL && pw->pw_uid != geteuid())
 		complain(c, "user", EX_NOPERM,
-			"only root can run workers as another user: leave out user = %s", pool->user);
+			"only root can run workers as another user: leave out user = %s",
+			pool->user);
 	if (pool->group != NULL && (find_group(pool->group, &gid) != 0 || gid != getegid()))
 		complain(c, "group", EX_NOPERM,
-			"only root can run workers with another group: leave out group = %s", pool->group);
+			"only root can run workers with another group: leave out group = %s",
+			pool->group);
 	if (pool->groups != NULL)
 		complain(c, "groups", EX_NOPERM, "only root can set supplementary groups");
 	if (pool->chroot != NULL)
@@ -163,15 +165,19 @@ static void check_listen_owner(const struct check *c)
 	pool->listen_uid = geteuid();
 	pool->listen_gid = getegid();
 	if (pool->listen_owner != NULL && pw == NULL)
-		complain(c, "listen-owner", EX_NOPERM, "there is no user \"%s\"", pool->listen_owner);
+		complain(c, "listen-owner", EX_NOPERM, "there is no user \"%s\"",
+			pool->listen_owner);
 	if (pw != NULL)
 		pool->listen_uid = pw->pw_uid;
 	if (pool->listen_group != NULL && find_group(pool->listen_group, &pool->listen_gid) != 0)
-		complain(c, "listen-group", EX_NOPERM, "there is no group \"%s\"", pool->listen_group);
+		complain(c, "listen-group", EX_NOPERM, "there is no group \"%s\"",
+			pool->listen_group);
 	if (geteuid() != 0 && pool->listen_uid != geteuid())
-		complain(c, "listen-owner", EX_NOPERM, "only root can give a socket to another user");
+		complain(c, "listen-owner", EX_NOPERM,
+			"only root can give a socket to another user");
 	if (geteuid() != 0 && pool->listen_gid != getegid())
-		complain(c, "listen-group", EX_NOPERM, "only root can give a socket to another group");
+		complain(c, "listen-group", EX_NOPERM,
+			"only root can give a socket to another group");
 }
 
 /* By the mode bits, for the pool's user: access(2) would answer for us. */
@@ -242,8 +248,8 @@ static void check_command(const struct check *c)
 		complain(c, "command", EX_UNAVAILABLE, "cannot run %s: it is not in PATH", name);
 }
 
-static void check_path(const struct check *c, const char *key, const char *root, const char *path,
-	mode_t type)
+static void check_path(
+	const struct check *c, const char *key, const char *root, const char *path, mode_t type)
 {
 	char full[PATH_MAX];
 	struct stat st;

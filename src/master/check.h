@@ -1,6 +1,6 @@
 /*
- * check: is there, on this machine, what a configuration asks for? Users, groups, programs, modules,
- * directories; what is found goes into the configuration (ids, the program's path).
+ * check: is there, on this machine, what a configuration asks for? Users, groups, programs,
+ * modules, directories; what is found goes into the configuration (ids, the program's path).
  */
 #ifndef PREFORKD_CHECK_H
 #define PREFORKD_CHECK_H

@@ -1,8 +1,8 @@
 /*
  * daemon: pidfile, detaching, readiness.
  *
- * One fork only: the daemon is a session leader, but it opens no terminal without O_NOCTTY, which is
- * what the second fork would guard against.
+ * One fork only: the daemon is a session leader, but it opens no terminal without O_NOCTTY, which
+ * is what the second fork would guard against.
  */
 #include "master/daemon.h"
 
@@ -58,11 +58,11 @@ static int check_directory(const char *path, struct err *err)
 		rc = err_set(err, EX_CANTCREAT, "cannot create pidfile %s: %s: %s", path, dir,
 			strerror(errno));
 	else if (st.st_uid != 0 && st.st_uid != geteuid())
-		rc = err_set(err, EX_CANTCREAT, "cannot trust pidfile %s: %s belongs to another user",
-			path, dir);
+		rc = err_set(err, EX_CANTCREAT,
+			"cannot trust pidfile %s: %s belongs to another user", path, dir);
 	else if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0 && (st.st_mode & S_ISVTX) == 0)
-		rc = err_set(err, EX_CANTCREAT, "cannot trust pidfile %s: others may write in %s", path,
-			dir);
+		rc = err_set(err, EX_CANTCREAT, "cannot trust pidfile %s: others may write in %s",
+			path, dir);
 	free(copy);
 	return rc;
 }
@@ -107,9 +107,11 @@ static struct pidfh *lock(const char *path, const struct stat *seen, struct err 
 		if ((errno == EEXIST || errno == EAGAIN) && other > 0)
 			err_set(err, DAEMON_RUNNING, "already running, pid %d", (int)other);
 		else if (errno == EEXIST || errno == EAGAIN)
-			err_set(err, DAEMON_RUNNING, "already running: another start holds %s", path);
+			err_set(err, DAEMON_RUNNING, "already running: another start holds %s",
+				path);
 		else
-			err_set(err, EX_CANTCREAT, "cannot lock pidfile %s: %s", path, strerror(errno));
+			err_set(err, EX_CANTCREAT, "cannot lock pidfile %s: %s", path,
+				strerror(errno));
 		return NULL;
 	}
 	fcntl(pidfile_fileno(fh), F_SETFD, FD_CLOEXEC);
@@ -117,23 +119,26 @@ static struct pidfh *lock(const char *path, const struct stat *seen, struct err 
 		st.st_ino == seen->st_ino)
 		return fh;
 	pidfile_close(fh);
-	err_set(err, EX_CANTCREAT, "cannot use pidfile %s: it was replaced while it was opened", path);
+	err_set(err, EX_CANTCREAT, "cannot use pidfile %s: it was replaced while it was opened",
+		path);
 	return NULL;
 }
 
 struct pidfile *daemon_lock(const char *path, bool *unclean, struct err *err)
 {
 	struct pidfile *p = calloc(1, sizeof(*p));
-	struct stat st;
-	long pid;
+	struct stat st = { 0 };
+	long pid = 0;
 
-	if (p == NULL || (p->path = strdup(path)) == NULL || asprintf(&p->result, "%s.reload", path) < 0) {
+	if (p == NULL || (p->path = strdup(path)) == NULL ||
+		asprintf(&p->result, "%s.reload", path) < 0) {
 		err_set(err, EX_OSERR, "out of memory");
 		goto fail;
 	}
 	/* A master that ends removes the file between our look and our lock: look again. */
 	for (int tries = 0; p->lock == NULL; tries++) {
-		if (check_directory(path, err) != 0 || check_file(path, O_CREAT, &st, &pid, err) != 0)
+		if (check_directory(path, err) != 0 ||
+			check_file(path, O_CREAT, &st, &pid, err) != 0)
 			goto fail;
 		p->lock = lock(path, &st, err);
 		if (p->lock == NULL && (err->code == DAEMON_RUNNING || tries == 10))
@@ -157,7 +162,8 @@ int daemon_write_pid(struct pidfile *p, struct err *err)
 	if (p == NULL)
 		return 0;
 	if (pidfile_write(p->lock) != 0)
-		return err_set(err, EX_CANTCREAT, "cannot write pidfile %s: %s", p->path, strerror(errno));
+		return err_set(
+			err, EX_CANTCREAT, "cannot write pidfile %s: %s", p->path, strerror(errno));
 	p->written = true;
 	return 0;
 }

@@ -1,5 +1,6 @@
 /*
- * daemon: from a command at a terminal to a daemon: pidfile, detaching, and the word to whoever waits.
+ * daemon: from a command at a terminal to a daemon: pidfile, detaching, and the word to whoever
+ * waits.
  */
 #ifndef PREFORKD_DAEMON_H
 #define PREFORKD_DAEMON_H
@@ -15,14 +16,16 @@ struct pidfile; /* locked; exactly one process of a path has it */
 void daemon_fill_standard(void);
 
 /*
- * Locks the pidfile, without writing a pid. NULL and *err: EX_CANTCREAT, or DAEMON_RUNNING (75) when
- * another process holds it. *unclean: a pid stands in it, so the last master died without cleaning up.
+ * Locks the pidfile, without writing a pid. NULL and *err: EX_CANTCREAT, or DAEMON_RUNNING (75)
+ * when another process holds it. *unclean: a pid stands in it, so the last master died without
+ * cleaning up.
  */
 struct pidfile *daemon_lock(const char *path, bool *unclean, struct err *err);
 int daemon_write_pid(struct pidfile *pidfile, struct err *err);
 /* Removes it if it is still the one that was locked. */
 void daemon_unlock(struct pidfile *pidfile);
-/* For -t: the pid that holds the pidfile, 0 when nobody does; -1 and *err when a start would fail. */
+/* For -t: the pid that holds the pidfile, 0 when nobody does; -1 and *err when a start would fail.
+ */
 pid_t daemon_holder(const char *path, struct err *err);
 
 /* One line about the last reload, beside the pidfile, for those who asked for it by signal. */

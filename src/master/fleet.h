@@ -1,5 +1,6 @@
 /*
- * fleet: all pools together, and the transaction that takes them from one configuration to the next.
+ * fleet: all pools together, and the transaction that takes them from one configuration to the
+ * next.
  *
  * A new configuration is prepared beside the current one, in every pool; when every worker of it is
  * ready it is committed, when anything fails it is aborted and the current one has never stopped

@@ -42,8 +42,8 @@ static int open_output(struct generation *g, struct err *err)
 	return 0;
 }
 
-struct generation *generation_open(const struct conf_pool *conf, unsigned number,
-	struct listen_set *set, struct err *err)
+struct generation *generation_open(
+	const struct conf_pool *conf, unsigned number, struct listen_set *set, struct err *err)
 {
 	struct generation *g = calloc(1, sizeof(*g));
 

@@ -29,8 +29,8 @@ struct generation {
 
 /* Opens listeners and output. NULL and *err ("pool NAME: sentence") when something cannot be had;
  * then nothing stays open. conf and set must outlive it. */
-struct generation *generation_open(const struct conf_pool *conf, unsigned number,
-	struct listen_set *set, struct err *err);
+struct generation *generation_open(
+	const struct conf_pool *conf, unsigned number, struct listen_set *set, struct err *err);
 /* Gives the listeners back: no worker will be started any more. */
 void generation_leave(struct generation *generation);
 /* Frees it; without workers only. */

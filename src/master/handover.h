@@ -1,8 +1,8 @@
 /*
  * handover: the socket pair through which workers of one pool give idle connections to each other.
  *
- * It belongs to the pool and outlives generations. The master only makes, lends and ends it; it never
- * reads from it.
+ * It belongs to the pool and outlives generations. The master only makes, lends and ends it; it
+ * never reads from it.
  */
 #ifndef PREFORKD_HANDOVER_H
 #define PREFORKD_HANDOVER_H
@@ -11,9 +11,9 @@ struct handover {
 	int fds[2]; /* send into the first, receive from the second; -1: there is none */
 };
 
-#define HANDOVER_NONE                \
-	{                            \
-		.fds = { -1, -1 }    \
+#define HANDOVER_NONE             \
+	{                         \
+		.fds = { -1, -1 } \
 	}
 
 /* Makes it unless it is there. -1 and errno on failure. */

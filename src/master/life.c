@@ -4,7 +4,10 @@
  */
 #include "master/life.h"
 
-#define STAY(state) { LIFE_##state, LIFE_DO_NONE }
+#define STAY(state)                        \
+	{                                  \
+		LIFE_##state, LIFE_DO_NONE \
+	}
 
 static const struct life_step table[LIFE_STATE_COUNT][LIFE_EVENT_COUNT] = {
 	[LIFE_STARTING] = {

@@ -6,49 +6,49 @@
 #ifndef PREFORKD_LIFE_H
 #define PREFORKD_LIFE_H
 
-#define LIFE_STATES(X)                                                                             \
-	X(STARTING, "starting") /* forked; has not said that it waits for connections */           \
-	X(UP, "up")             /* ready: serves */                                                 \
-	X(RETIRING, "retiring") /* asked to stop; finishes what it has in hand */                   \
-	X(FAILING, "failing")   /* was never ready in time and has been killed for it */            \
-	X(KILLED, "killed")     /* killed on purpose; its death is expected */                      \
+#define LIFE_STATES(X)                                                                   \
+	X(STARTING, "starting") /* forked; has not said that it waits for connections */ \
+	X(UP, "up")             /* ready: serves */                                      \
+	X(RETIRING, "retiring") /* asked to stop; finishes what it has in hand */        \
+	X(FAILING, "failing")   /* was never ready in time and has been killed for it */ \
+	X(KILLED, "killed")     /* killed on purpose; its death is expected */           \
 	X(GONE, "gone")         /* reaped */
 
-#define LIFE_EVENTS(X)                                                                             \
-	X(READY)   /* it waits for connections */                                                   \
-	X(LATE)    /* start-timeout has passed without READY */                                     \
-	X(RETIRE)  /* it is no longer wanted */                                                     \
-	X(OVERDUE) /* stop-timeout has passed since it was asked to stop */                         \
-	X(CUT)     /* stop at once */                                                               \
+#define LIFE_EVENTS(X)                                                      \
+	X(READY)   /* it waits for connections */                           \
+	X(LATE)    /* start-timeout has passed without READY */             \
+	X(RETIRE)  /* it is no longer wanted */                             \
+	X(OVERDUE) /* stop-timeout has passed since it was asked to stop */ \
+	X(CUT)     /* stop at once */                                       \
 	X(DIED)    /* waitpid returned it */
 
-#define LIFE_ACTIONS(X)                                                                            \
-	X(NONE)                                                                                    \
-	X(SERVE)   /* count it as ready */                                                          \
-	X(STOP)    /* send the stop-signal, start the stop-timeout */                               \
-	X(KILL)    /* SIGKILL to its process group */                                               \
-	X(REPLACE) /* it died unasked: log, count, replace by policy */                             \
+#define LIFE_ACTIONS(X)                                                 \
+	X(NONE)                                                         \
+	X(SERVE)   /* count it as ready */                              \
+	X(STOP)    /* send the stop-signal, start the stop-timeout */   \
+	X(KILL)    /* SIGKILL to its process group */                   \
+	X(REPLACE) /* it died unasked: log, count, replace by policy */ \
 	X(BURY)    /* it ended as it was told to */
 
 enum life_state {
 #define X(name, text) LIFE_##name,
 	LIFE_STATES(X)
 #undef X
-	LIFE_STATE_COUNT
+		LIFE_STATE_COUNT
 };
 
 enum life_event {
 #define X(name) LIFE_EV_##name,
 	LIFE_EVENTS(X)
 #undef X
-	LIFE_EVENT_COUNT
+		LIFE_EVENT_COUNT
 };
 
 enum life_action {
 #define X(name) LIFE_DO_##name,
 	LIFE_ACTIONS(X)
 #undef X
-	LIFE_ACTION_COUNT
+		LIFE_ACTION_COUNT
 };
 
 struct life_step {

@@ -9,11 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sysexits.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "common/conf.h"
@@ -111,7 +111,8 @@ int listen_adopt(struct listen_set *set, struct err *err)
 		entry->name = strdup(name != NULL ? name : "");
 		entry->address.len = sizeof(entry->address.sa);
 		getsockname(fd, (struct sockaddr *)&entry->address.sa, &entry->address.len);
-		snprintf(entry->address.text, sizeof(entry->address.text), "fd:%.100s", name ? name : "");
+		snprintf(entry->address.text, sizeof(entry->address.text), "fd:%.100s",
+			name ? name : "");
 	}
 	free(names);
 	unsetenv("LISTEN_PID");
@@ -147,7 +148,8 @@ static bool same_name(const struct address *a, const struct address *b)
 static bool same_address(const struct entry *entry, const struct address *wanted)
 {
 	if (entry->adopted && wanted->kind == ADDRESS_FD)
-		return entry->name != NULL && strcmp(entry->name, wanted->text + strlen("fd:")) == 0;
+		return entry->name != NULL &&
+		       strcmp(entry->name, wanted->text + strlen("fd:")) == 0;
 	if (wanted->kind == ADDRESS_FD)
 		return false;
 	if (!entry->adopted)
@@ -170,7 +172,8 @@ static struct listener *reuse(struct entry *entry, const struct conf_pool *pool,
 	if (entry->dressed && command != (entry->kind == CONF_COMMAND)) {
 		/* One socket cannot be blocking for the new workers and not for the old ones. */
 		err_set(err, EX_CONFIG,
-			"%s changes between a command and an application inside preforkd: that needs a "
+			"%s changes between a command and an application inside preforkd: that "
+			"needs a "
 			"restart",
 			entry->address.text);
 		return NULL;
@@ -194,7 +197,8 @@ struct listener *listen_get(struct listen_set *set, const struct conf_pool *pool
 	if (entry != NULL)
 		return reuse(entry, pool, err);
 	if (address->kind == ADDRESS_FD) {
-		err_set(err, EX_UNAVAILABLE, "no socket named \"%s\" was handed in through LISTEN_FDS",
+		err_set(err, EX_UNAVAILABLE,
+			"no socket named \"%s\" was handed in through LISTEN_FDS",
 			address->text + strlen("fd:"));
 		return NULL;
 	}
@@ -260,7 +264,8 @@ static bool held_by(int pid, const struct address *address)
 	return found;
 }
 
-void listen_check(struct listen_set *set, const struct conf *conf, int ours, struct err_list *errors)
+void listen_check(
+	struct listen_set *set, const struct conf *conf, int ours, struct err_list *errors)
 {
 	char where[300];
 

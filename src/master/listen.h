@@ -36,9 +36,10 @@ struct listener *listen_get(struct listen_set *set, const struct conf_pool *pool
 	const struct address *address, struct err *err);
 void listen_put(struct listen_set *set, struct listener *listener);
 
-/* For -t: every address of the configuration must be free, or in use by process "ours" (0: none). */
-void listen_check(struct listen_set *set, const struct conf *conf, int ours,
-	struct err_list *errors);
+/* For -t: every address of the configuration must be free, or in use by process "ours" (0: none).
+ */
+void listen_check(
+	struct listen_set *set, const struct conf *conf, int ours, struct err_list *errors);
 
 void listen_free(struct listen_set *set);
 

@@ -1,9 +1,10 @@
 /*
  * master: the event loop, from signal to command to action.
  *
- * Signals and children only set facts; each turn of the loop ends with one reconcile, which acts and
- * says when it wants to run next. A start is the first reload: from nothing to generation 1. Until it
- * is done any failure ends the daemon with a reason; after that, failures are logged and survived.
+ * Signals and children only set facts; each turn of the loop ends with one reconcile, which acts
+ * and says when it wants to run next. A start is the first reload: from nothing to generation 1.
+ * Until it is done any failure ends the daemon with a reason; after that, failures are logged and
+ * survived.
  */
 #include "master/master.h"
 
@@ -34,14 +35,14 @@
 #define RETRY_MS 20        /* while the orphans of a dead master hold an address */
 #define RETRY_FRESH_MS 500 /* so long even when nothing says that there was one */
 
-#define SIGNALS(X)                                                                                 \
-	X(SIGTERM, stop)                                                                           \
-	X(SIGQUIT, stop)                                                                           \
-	X(SIGINT, cut)                                                                             \
-	X(SIGHUP, reload)                                                                          \
-	X(SIGUSR1, reopen)                                                                         \
-	X(SIGTTIN, more)                                                                           \
-	X(SIGTTOU, fewer)                                                                          \
+#define SIGNALS(X)         \
+	X(SIGTERM, stop)   \
+	X(SIGQUIT, stop)   \
+	X(SIGINT, cut)     \
+	X(SIGHUP, reload)  \
+	X(SIGUSR1, reopen) \
+	X(SIGTTIN, more)   \
+	X(SIGTTOU, fewer)  \
 	X(SIGCHLD, reap)
 
 #define X(signo, verb) +1
@@ -106,8 +107,8 @@ static void on_committed(struct master *m)
 
 	if (m->started) {
 		follow_log(m);
-		log_notice("reload %u done: %u workers in %zu pools", m->reloads, fleet_ready(m->fleet),
-			pools);
+		log_notice("reload %u done: %u workers in %zu pools", m->reloads,
+			fleet_ready(m->fleet), pools);
 	} else {
 		m->started = true;
 		log_notice("serving with %u workers in %zu pools", fleet_ready(m->fleet), pools);
@@ -271,10 +272,10 @@ static void on_watchdog(int fd, short what, void *arg)
 
 static int add_signals(struct master *m)
 {
-#define X(signo, verb)                                                                             \
-	m->signals[m->signal_count] = evsignal_new(m->base, signo, on_##verb, m);                  \
-	if (m->signals[m->signal_count] == NULL ||                                                 \
-		event_add(m->signals[m->signal_count++], NULL) != 0)                               \
+#define X(signo, verb)                                                            \
+	m->signals[m->signal_count] = evsignal_new(m->base, signo, on_##verb, m); \
+	if (m->signals[m->signal_count] == NULL ||                                \
+		event_add(m->signals[m->signal_count++], NULL) != 0)              \
 		return -1;
 	SIGNALS(X)
 #undef X
@@ -409,8 +410,8 @@ static int set_up(struct master *m, struct err *err)
 
 		setrlimit(RLIMIT_NOFILE, &raised);
 	}
-	/* Detached first: listeners and scoreboards belong to the process that serves, and the command
-	 * that waits hears of every failure all the same. */
+	/* Detached first: listeners and scoreboards belong to the process that serves, and the
+	 * command that waits hears of every failure all the same. */
 	if (!m->start.foreground && daemon_detach(err) != 0)
 		return -1;
 	if (prepare_patiently(m, err) != 0)

@@ -25,9 +25,9 @@ struct master_start {
 };
 
 /*
- * Opens the listeners and logs, detaches unless in the foreground, starts every pool, serves until it
- * is told to stop, and leaves nothing behind. The exit code of the command; what went wrong before
- * every pool was ready has been said on stderr.
+ * Opens the listeners and logs, detaches unless in the foreground, starts every pool, serves until
+ * it is told to stop, and leaves nothing behind. The exit code of the command; what went wrong
+ * before every pool was ready has been said on stderr.
  */
 int master_main(const struct master_start *start);
 

@@ -24,7 +24,8 @@ static void read_socket(const char *path)
 {
 	size_t length = path == NULL ? 0 : strlen(path);
 
-	if (length < 2 || length >= sizeof(notify.to.sun_path) || (path[0] != '/' && path[0] != '@'))
+	if (length < 2 || length >= sizeof(notify.to.sun_path) ||
+		(path[0] != '/' && path[0] != '@'))
 		return;
 	notify.to.sun_family = AF_UNIX;
 	memcpy(notify.to.sun_path, path, length);
@@ -63,8 +64,8 @@ void notify_send(const char *fmt, ...)
 	if (fd < 0)
 		return;
 	size_t length = n < (int)sizeof(text) ? (size_t)n : sizeof(text) - 1;
-	(void)!sendto(fd, text, length, MSG_NOSIGNAL, (const struct sockaddr *)&notify.to,
-		notify.length);
+	(void)!sendto(
+		fd, text, length, MSG_NOSIGNAL, (const struct sockaddr *)&notify.to, notify.length);
 	close(fd);
 }
 

@@ -6,7 +6,8 @@
 
 #include <stdint.h>
 
-/* Reads NOTIFY_SOCKET and WATCHDOG_USEC, WATCHDOG_PID, and clears them, so that no worker has them. */
+/* Reads NOTIFY_SOCKET and WATCHDOG_USEC, WATCHDOG_PID, and clears them, so that no worker has them.
+ */
 void notify_init(void);
 /* Sends the state ("READY=1\nSTATUS=..."); does nothing where nobody listens. */
 void notify_send(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -27,7 +27,7 @@ void obituary_write(
 	if (w->was_ready && w->conf->kind != CONF_COMMAND)
 		snprintf(served, sizeof(served), " after %" PRIu64 " requests", requests);
 	obituary_tell(o, "to be replaced");
-	snprintf(o->text, sizeof(o->text), "pool %s: worker %d %s%s%s%s%.300s", pool, (int)w->pid, how,
-		served, w->was_ready ? "" : " before it was ready", w->reason[0] != '\0' ? ": " : "",
-		w->reason);
+	snprintf(o->text, sizeof(o->text), "pool %s: worker %d %s%s%s%s%.300s", pool, (int)w->pid,
+		how, served, w->was_ready ? "" : " before it was ready",
+		w->reason[0] != '\0' ? ": " : "", w->reason);
 }

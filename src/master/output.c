@@ -65,8 +65,8 @@ void output_sink_reopen(struct output_sink *sink)
 static void report_dropped(struct output_sink *sink)
 {
 	if (sink->dropped > 0)
-		log_warning("pool %s: %u lines of output dropped: more than %u in a second", sink->name,
-			sink->dropped, LINES_PER_SECOND);
+		log_warning("pool %s: %u lines of output dropped: more than %u in a second",
+			sink->name, sink->dropped, LINES_PER_SECOND);
 	sink->dropped = 0;
 }
 
@@ -104,8 +104,8 @@ static void emit(struct output *o)
 	if (within_rate(o->sink)) {
 		log_escape(o->line, o->used, text, sizeof(text));
 		if (o->sink->file != NULL) {
-			snprintf(line, sizeof(line), "pool %s: worker %d: %s", o->sink->name, (int)o->pid,
-				text);
+			snprintf(line, sizeof(line), "pool %s: worker %d: %s", o->sink->name,
+				(int)o->pid, text);
 			log_file_line(o->sink->file, line);
 		} else {
 			log_notice("pool %s: worker %d: %s", o->sink->name, (int)o->pid, text);

@@ -15,7 +15,8 @@ struct event_base;
 struct output;
 struct output_sink;
 
-/* One per generation of a pool: where its lines go. NULL and *err when the file cannot be opened. */
+/* One per generation of a pool: where its lines go. NULL and *err when the file cannot be opened.
+ */
 struct output_sink *output_sink_open(const struct conf_pool *pool, struct err *err);
 void output_sink_reopen(struct output_sink *sink);
 void output_sink_close(struct output_sink *sink);

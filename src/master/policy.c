@@ -20,7 +20,8 @@ enum policy_death policy_judge(const struct policy_obituary *o)
 		return POLICY_FAILED_START;
 	if (o->requests_known && o->requests > 0)
 		return POLICY_CRASH;
-	/* A program that was ready and then died by a signal met a request that it did not survive. */
+	/* A program that was ready and then died by a signal met a request that it did not survive.
+	 */
 	if (o->lived >= POLICY_PROVEN || (o->by_signal && !o->requests_known))
 		return POLICY_CRASH;
 	return POLICY_FAILED_START;

@@ -41,10 +41,10 @@ struct pool {
 	char name[40];
 	const struct watch_context *context;
 	struct listen_set *listen;
-	struct board *board;      /* NULL until a generation serves inside preforkd */
-	struct handover handover; /* none until then */
-	struct member *members;   /* by slot, from 1 */
-	unsigned slots;           /* highest slot there is */
+	struct board *board;        /* NULL until a generation serves inside preforkd */
+	struct handover handover;   /* none until then */
+	struct member *members;     /* by slot, from 1 */
+	unsigned slots;             /* highest slot there is */
 	struct generation *current; /* NULL: not yet, or no more */
 	struct generation *next;    /* NULL: no reload under way */
 	struct err failure;         /* why next cannot become current; code 0: nothing yet */
@@ -54,8 +54,8 @@ struct pool {
 	struct obituary obituary; /* of the last death, until what happens next is known */
 };
 
-struct pool *pool_new(const char *name, const struct watch_context *context,
-	struct listen_set *listeners)
+struct pool *pool_new(
+	const char *name, const struct watch_context *context, struct listen_set *listeners)
 {
 	struct pool *pool = calloc(1, sizeof(*pool));
 
@@ -199,7 +199,8 @@ void pool_commit(struct pool *pool, uint64_t now)
 	if (pool->next == NULL)
 		return;
 	if (pool->next->conf->kind == CONF_COMMAND)
-		handover_end(&pool->handover); /* programs take no connections but from a listener */
+		handover_end(
+			&pool->handover); /* programs take no connections but from a listener */
 	if (pool->current != NULL)
 		retire_generation(pool, pool->current, now);
 	pool->current = pool->next;
@@ -237,7 +238,8 @@ void pool_scale(struct pool *pool, int by, uint64_t now)
 
 	if (g == NULL || (by < 0 && g->want <= 1) || (by > 0 && g->want >= CONF_WORKERS_MAX))
 		return;
-	if (by > 0 && make_room(pool, 2 * (g->want + 1), g->conf->kind != CONF_COMMAND, &err) != 0) {
+	if (by > 0 &&
+		make_room(pool, 2 * (g->want + 1), g->conf->kind != CONF_COMMAND, &err) != 0) {
 		log_err("%s", err.text);
 		return;
 	}
@@ -347,11 +349,13 @@ static int start_member(struct pool *pool, struct generation *g, uint64_t now, s
 		return err_set(err, EX_SOFTWARE, "pool %s: no slot is free", pool->name);
 	if (!command)
 		board_clear(pool->board, slot);
-	struct watch_seat seat = { .conf = g->conf, .slot = slot,
+	struct watch_seat seat = { .conf = g->conf,
+		.slot = slot,
 		.listeners = command ? &g->listener_fds[listener] : g->listener_fds,
 		.listener_count = command ? 1 : g->listener_count,
 		.board_fd = command ? -1 : board_fd(pool->board),
-		.handover = pool->handover.fds, .sink = g->sink };
+		.handover = pool->handover.fds,
+		.sink = g->sink };
 	struct watch *w = watch_start(pool->context, &seat, now, err);
 	if (w == NULL)
 		return -1;
@@ -374,7 +378,8 @@ static unsigned alive(const struct pool *pool)
 }
 
 /* Starts what is missing of one generation, as far as policy and the limit allow. */
-static uint64_t fill(struct pool *pool, struct generation *g, unsigned limit, bool probing, uint64_t now)
+static uint64_t fill(
+	struct pool *pool, struct generation *g, unsigned limit, bool probing, uint64_t now)
 {
 	unsigned have = count(pool, g, false), living = alive(pool);
 	uint64_t next = UINT64_MAX;

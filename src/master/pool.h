@@ -2,8 +2,8 @@
  * pool: the workers of one pool, over all its generations.
  *
  * A generation is one reading of the pool's configuration with the workers started for it. A reload
- * prepares the next generation beside the current one, and then commits or aborts it; the workers of
- * a generation that is neither retire. pool_reconcile() compares what is with what should be.
+ * prepares the next generation beside the current one, and then commits or aborts it; the workers
+ * of a generation that is neither retire. pool_reconcile() compares what is with what should be.
  */
 #ifndef PREFORKD_POOL_H
 #define PREFORKD_POOL_H
@@ -18,8 +18,8 @@ struct listen_set;
 struct pool;
 struct watch_context;
 
-struct pool *pool_new(const char *name, const struct watch_context *context,
-	struct listen_set *listeners);
+struct pool *pool_new(
+	const char *name, const struct watch_context *context, struct listen_set *listeners);
 /* Only when pool_is_empty(). */
 void pool_free(struct pool *pool);
 const char *pool_name(const struct pool *pool);

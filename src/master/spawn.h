@@ -9,8 +9,8 @@
 
 #include "common/job.h"
 
-/* Forks. The child has its own process group, default dispositions and an empty mask, and runs body.
- * -1 and errno on failure. */
+/* Forks. The child has its own process group, default dispositions and an empty mask, and runs
+ * body. -1 and errno on failure. */
 pid_t spawn(job_body body, const struct job *job);
 
 /* "exited with code 3", "killed by SIGSEGV (core dumped)"; returns out. */

@@ -23,7 +23,7 @@
 #include "master/retire.h"
 #include "master/spawn.h"
 
-#define LOOK_WAIT_MIN 1   /* ms between two looks at a starting program */
+#define LOOK_WAIT_MIN 1 /* ms between two looks at a starting program */
 #define LOOK_WAIT_MAX 100
 #define ASK_AGAIN_MIN 100 /* ms; a program in accept after stop-signal has swallowed it */
 #define ASK_AGAIN_MAX 1000
@@ -92,7 +92,8 @@ static int make_pipes(struct watch *w, struct job *job, int *output_read, struct
 static int follow_pipes(struct watch *w, const struct watch_context *context,
 	const struct watch_seat *seat, int output_read)
 {
-	w->start_event = event_new(context->base, w->start_fd, EV_READ | EV_PERSIST, on_start_pipe, w);
+	w->start_event =
+		event_new(context->base, w->start_fd, EV_READ | EV_PERSIST, on_start_pipe, w);
 	if (w->start_event == NULL || event_add(w->start_event, NULL) != 0)
 		return -1;
 	if (output_read < 0)
@@ -106,11 +107,16 @@ static int follow_pipes(struct watch *w, const struct watch_context *context,
 struct watch *watch_start(const struct watch_context *context, const struct watch_seat *seat,
 	uint64_t now, struct err *err)
 {
-	struct job job = { .pool = seat->conf, .slot = seat->slot, .master = getpid(),
-		.listeners = seat->listeners, .listener_count = seat->listener_count,
-		.board_fd = seat->board_fd, .handover = { seat->handover[0], seat->handover[1] },
+	struct job job = { .pool = seat->conf,
+		.slot = seat->slot,
+		.master = getpid(),
+		.listeners = seat->listeners,
+		.listener_count = seat->listener_count,
+		.board_fd = seat->board_fd,
+		.handover = { seat->handover[0], seat->handover[1] },
 		.lifeline_fd = context->lifeline_fd,
-		.nofile = context->nofile, .environ = context->environ };
+		.nofile = context->nofile,
+		.environ = context->environ };
 	struct watch *w = calloc(1, sizeof(*w));
 	int output_read = -1;
 
@@ -204,8 +210,8 @@ static uint64_t follow_start(struct watch *w, uint64_t now)
 		return UINT64_MAX;
 	}
 	if (now >= w->deadline) {
-		log_err("pool %s: worker %d was not ready within start-timeout, killed", w->conf->name,
-			(int)w->pid);
+		log_err("pool %s: worker %d was not ready within start-timeout, killed",
+			w->conf->name, (int)w->pid);
 		watch_event(w, LIFE_EV_LATE, now);
 		return UINT64_MAX;
 	}
@@ -234,7 +240,8 @@ uint64_t watch_follow(struct watch *w, uint64_t now)
 		return UINT64_MAX;
 	if (now < w->deadline)
 		return ask_again(w, now);
-	log_warning("pool %s: worker %d did not stop within stop-timeout, killed with the request it had",
+	log_warning("pool %s: worker %d did not stop within stop-timeout, killed with the request "
+		    "it had",
 		w->conf->name, (int)w->pid);
 	watch_event(w, LIFE_EV_OVERDUE, now);
 	return UINT64_MAX;

@@ -69,7 +69,8 @@ struct watch *watch_start(const struct watch_context *context, const struct watc
 /* Feeds an event to the worker's life and carries out what follows from it. */
 enum life_action watch_event(struct watch *watch, enum life_event event, uint64_t now);
 
-/* Readiness and deadlines. Returns when it wants to be called next, UINT64_MAX: when there is news. */
+/* Readiness and deadlines. Returns when it wants to be called next, UINT64_MAX: when there is news.
+ */
 uint64_t watch_follow(struct watch *watch, uint64_t now);
 
 /* After its death: reads what it still had to report about its start. */

@@ -18,7 +18,8 @@ static int handle(FCGX_Request *request)
 {
 	char answer[128];
 	uint64_t number = __atomic_add_fetch(cell, 1, __ATOMIC_RELAXED);
-	int n = snprintf(answer, sizeof(answer), "Content-Type: text/plain\r\n\r\n%" PRIu64 "\n", number);
+	int n = snprintf(
+		answer, sizeof(answer), "Content-Type: text/plain\r\n\r\n%" PRIu64 "\n", number);
 
 	return FCGX_PutStr(answer, n, request->out) == n ? 0 : 1;
 }

@@ -18,11 +18,11 @@
 struct parcel {
 	char byte;
 	struct iovec iov;
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control;
 	struct msghdr msg;
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control;
 };
 
 static void wrap(struct parcel *p)

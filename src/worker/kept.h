@@ -2,7 +2,8 @@
  * kept: connections that the web server keeps open between two requests (FCGI_KEEP_CONN).
  *
  * They wait in the worker's epoll set. When the worker leaves, it hands them over to its siblings,
- * the next generation among them: with whatever has arrived on them, so that the client sees nothing.
+ * the next generation among them: with whatever has arrived on them, so that the client sees
+ * nothing.
  */
 #ifndef PREFORKD_KEPT_H
 #define PREFORKD_KEPT_H

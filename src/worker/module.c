@@ -24,8 +24,8 @@ const struct preforkd_app *module_load(const struct conf_pool *pool, char *why, 
 		snprintf(why, size, "%s is no preforkd module: it does not export preforkd_app",
 			pool->argv[0]);
 	else if (app->abi != PREFORKD_APP_ABI)
-		snprintf(why, size, "%s is built for ABI %u, this is ABI %u", pool->argv[0], app->abi,
-			PREFORKD_APP_ABI);
+		snprintf(why, size, "%s is built for ABI %u, this is ABI %d", pool->argv[0],
+			app->abi, PREFORKD_APP_ABI);
 	else if (app->handle == NULL || app->name == NULL)
 		snprintf(why, size, "%s has no name or no handle function", pool->argv[0]);
 	else

@@ -1,5 +1,6 @@
 /*
- * request: the loop around FCGX_Accept_r() that libfcgi does not offer: with a connection of our own.
+ * request: the loop around FCGX_Accept_r() that libfcgi does not offer: with a connection of our
+ * own.
  */
 #include "worker/request.h"
 
@@ -70,7 +71,8 @@ static void close_gently(int fd, bool unread)
 enum request_end request_serve(const struct preforkd_app *app, int fd)
 {
 	request.ipcFd = fd;
-	request.keepConnection = 1; /* so that its first FCGX_Finish_r() leaves the descriptor alone */
+	request.keepConnection =
+		1; /* so that its first FCGX_Finish_r() leaves the descriptor alone */
 	if (FCGX_Accept_r(&request) != 0)
 		return REQUEST_NONE; /* it has closed the connection */
 	int status = app->handle(&request);

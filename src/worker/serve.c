@@ -1,10 +1,10 @@
 /*
  * serve: waits for connections and takes them, one request at a time.
  *
- * The wait and the accept are ours; libfcgi (request.c) is only ever given a connection. SIGTERM stays blocked and
- * is read from a descriptor beside the listeners, so that no system call of a request is ever
- * interrupted and a worker is only asked to go when it holds nothing. Several workers wait on one
- * listener: EPOLLEXCLUSIVE wakes one of them for a connection.
+ * The wait and the accept are ours; libfcgi (request.c) is only ever given a connection. SIGTERM
+ * stays blocked and is read from a descriptor beside the listeners, so that no system call of a
+ * request is ever interrupted and a worker is only asked to go when it holds nothing. Several
+ * workers wait on one listener: EPOLLEXCLUSIVE wakes one of them for a connection.
  *
  * A connection that the web server wants kept open (FCGI_KEEP_CONN) waits in the same epoll set, so
  * that it does not keep the worker from serving others.
@@ -58,8 +58,8 @@ static struct {
 	size_t count;
 } orphan;
 
-/* The master is dead and a request is running: let go of the listeners at once, so that a new master
- * can have the address, and leave after the request. Restarts whatever it interrupts. */
+/* The master is dead and a request is running: let go of the listeners at once, so that a new
+ * master can have the address, and leave after the request. Restarts whatever it interrupts. */
 static void on_orphaned(int signo)
 {
 	int saved = errno;
@@ -136,8 +136,8 @@ static void start_application(struct server *s)
 	env.shared = s->seat->shared;
 	int rc = s->app->start == NULL ? 0 : s->app->start(&env);
 	if (rc != 0)
-		report_failure(s->job->start_fd, EX_UNAVAILABLE, "start of application %s returned %d",
-			s->app->name, rc);
+		report_failure(s->job->start_fd, EX_UNAVAILABLE,
+			"start of application %s returned %d", s->app->name, rc);
 }
 
 /* Busy from the first byte: a worker that dies while it reads died of a request. */
@@ -182,8 +182,8 @@ static int fd_of(const struct epoll_event *event)
 	return (int)(uint32_t)event->data.u64;
 }
 
-/* libfcgi would wait for the first byte and serve nobody else meanwhile. A web server sends it right
- * after the connect: whoever does not is put aside. */
+/* libfcgi would wait for the first byte and serve nobody else meanwhile. A web server sends it
+ * right after the connect: whoever does not is put aside. */
 static int take_new(struct server *s, int listener)
 {
 	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
@@ -224,8 +224,8 @@ static int ready_connection(struct server *s, const struct epoll_event *event)
 	}
 }
 
-/* We can serve one, and were perhaps the only one to be woken for the others: siblings get them. Not
- * when one is waiting there already: then all are busy, and would only push them to and fro. */
+/* We can serve one, and were perhaps the only one to be woken for the others: siblings get them.
+ * Not when one is waiting there already: then all are busy, and would only push them to and fro. */
 static void pass_on(struct server *s, const struct epoll_event *event)
 {
 	int to = s->job->handover[0];
@@ -239,8 +239,8 @@ static void pass_on(struct server *s, const struct epoll_event *event)
 		keep(s, fd);
 }
 
-/* Serves the first connection that has a request: those that siblings could not take, new ones, kept
- * ones. The rest of the events is passed on before that. */
+/* Serves the first connection that has a request: those that siblings could not take, new ones,
+ * kept ones. The rest of the events is passed on before that. */
 static void serve_one(struct server *s, const struct epoll_event *events, int count)
 {
 	const struct epoll_event *chosen = NULL;
@@ -286,8 +286,9 @@ static void part_with(struct server *s, int fd, bool alone)
 		close(fd);
 }
 
-/* Siblings get the kept connections. They also get what we were woken for: if the word to leave came
- * at the same time nobody else has been, and it would wait until the next one wakes somebody. */
+/* Siblings get the kept connections. They also get what we were woken for: if the word to leave
+ * came at the same time nobody else has been, and it would wait until the next one wakes somebody.
+ */
 static void leave_connections(struct server *s)
 {
 	bool alone = s->abandoned || orphan.orphaned || !kept_has_siblings(s->job->handover[0]);

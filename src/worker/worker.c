@@ -2,8 +2,8 @@
  * worker: what happens between fork and the first request, in an order that matters.
  *
  * Descriptors first, privileges before anything foreign is loaded, and nothing is done after a step
- * that failed: the worker says why through the start pipe and is gone. Never returns to the master's
- * code, never uses what the master had open.
+ * that failed: the worker says why through the start pipe and is gone. Never returns to the
+ * master's code, never uses what the master had open.
  */
 #include "worker/worker.h"
 
@@ -110,7 +110,8 @@ static void enter_root(const struct job *job)
 		fail(job, EX_UNAVAILABLE, "chroot");
 }
 
-/* After the privileges are gone: a directory that only root can enter is no place for the worker. */
+/* After the privileges are gone: a directory that only root can enter is no place for the worker.
+ */
 static void enter_directory(const struct job *job)
 {
 	const char *directory = job->pool->directory;
@@ -188,17 +189,20 @@ static void set_variable(char **environment, size_t *n, char *entry)
 	environment[(*n)++] = entry;
 }
 
-/* Cleared but for PATH, LANG and TZ of the master, HOME and USER of the pool's user, pass-env, env. */
+/* Cleared but for PATH, LANG and TZ of the master, HOME and USER of the pool's user, pass-env, env.
+ */
 static char **make_environment(const struct job *job)
 {
 	static const char *const kept[] = { "LANG", "TZ" };
 	const struct conf_pool *pool = job->pool;
 	size_t n = 0;
-	char **environment = calloc(8 + length_of(pool->pass_env) + length_of(pool->env), sizeof(char *));
+	char **environment =
+		calloc(8 + length_of(pool->pass_env) + length_of(pool->env), sizeof(char *));
 	char *home = NULL, *user = NULL;
 	static char default_path[] = "PATH=" _PATH_STDPATH;
 
-	if (environment == NULL || asprintf(&home, "HOME=%s", pool->home != NULL ? pool->home : "/") < 0 ||
+	if (environment == NULL ||
+		asprintf(&home, "HOME=%s", pool->home != NULL ? pool->home : "/") < 0 ||
 		asprintf(&user, "USER=%s", pool->user_name != NULL ? pool->user_name : "") < 0)
 		fail(job, EX_OSERR, "cannot make the environment");
 	keep_variable(environment, &n, "PATH", job->environ);
