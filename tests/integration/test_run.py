@@ -10,7 +10,8 @@ import tempfile
 
 import pytest
 
-from daemon import IS_ROOT, TOP, alive, children, free_port, processes_of, read, title, wait_for
+from daemon import IS_ROOT, TOP, alive, children, free_port, processes_of, read, status, \
+    title, wait_for
 from webserver import fetch
 
 NOBODY = 65534
@@ -20,13 +21,8 @@ NOBODY = 65534
 def clean_tree():
     """What a clone would have: no build, nothing that git ignores."""
     top = tempfile.mkdtemp(prefix="preforkd-clean-", dir="/tmp")
-    files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=TOP,
-                           capture_output=True, text=True, check=True).stdout.split("\0")
-    for name in files:
-        source, to = os.path.join(TOP, name), os.path.join(top, name)
-        if name and os.path.exists(source):
-            os.makedirs(os.path.dirname(to), exist_ok=True)
-            shutil.copy2(source, to)
+    shutil.copytree(TOP, top, dirs_exist_ok=True, ignore=shutil.ignore_patterns(
+        "build", ".git", "__pycache__", ".pytest_cache"))
     if IS_ROOT:
         subprocess.run(["chown", "-R", "%d:%d" % (NOBODY, NOBODY), top], check=True)
     yield top
@@ -37,19 +33,22 @@ class Run:
     """One make run; leaves the with block ended, and checks that nothing is left behind."""
 
     def __init__(self, top, user=None, port=None):
-        self.before = set(glob.glob("/tmp/preforkd-run.*"))
-        # in the environment of all that it starts, so that the test finds what is left
-        self.mark = tempfile.mkdtemp(prefix="preforkd-mark-", dir="/tmp")
-        self.output = os.path.join(self.mark, "output")
+        # its temporary directory is in here, so the titles of all that it starts name it
+        self.dir = tempfile.mkdtemp(prefix="preforkd-run-", dir="/tmp")
+        os.chmod(self.dir, 0o755)
+        if user is not None:
+            os.chown(self.dir, user, user)
+        self.output = os.path.join(self.dir, "output")
+        self.seen = set()
         self.url = None
-        environment = {**os.environ, "PREFORKD_TEST": self.mark, "MAKEFLAGS": ""}
+        environment = {**os.environ, "TMPDIR": self.dir, "PREFORKD_TEST": self.dir, "MAKEFLAGS": ""}
         environment.pop("PORT", None)
         if port is not None:
             environment["PORT"] = str(port)
         with open(self.output, "w", encoding="utf-8") as out:
             # a group of its own, as the shell of a terminal makes one
             self.make = subprocess.Popen(["make", "run"], cwd=top, env=environment, user=user,
-                                         group=user, extra_groups=[] if user else None,
+                                         group=user, extra_groups=None if user is None else [],
                                          start_new_session=True, stdout=out, stderr=out,
                                          stdin=subprocess.DEVNULL)
 
@@ -60,33 +59,32 @@ class Run:
         try:
             if self.make.poll() is None:
                 self.interrupt()
-            self.make.wait(60)
-            wait_for(lambda: not self.left(), 10, "processes to go: %s" %
-                     [title(p) for p in self.left()])
-            assert set(glob.glob("/tmp/preforkd-run.*")) <= self.before
-            if self.url:
-                with pytest.raises(OSError):
-                    fetch(self.url, timeout=5)
+            wait_for(lambda: not self.look(), 10, "processes to go: %s" %
+                     [title(p) for p in self.look()])
+            if kind is None:
+                assert os.listdir(self.dir) == ["output"]
+                if self.url:
+                    with pytest.raises(OSError):
+                        fetch(self.url, timeout=5)
         finally:
-            for pid in self.left():
+            for pid in self.look():
                 os.kill(pid, signal.SIGKILL)
             if kind is not None:
                 print(self.said())
-            shutil.rmtree(self.mark, ignore_errors=True)
+            shutil.rmtree(self.dir, ignore_errors=True)
 
     def said(self):
         return read(self.output)
 
-    def left(self):
-        directories = {d for d in glob.glob("/tmp/preforkd-run.*") if d not in self.before}
-        found = set(processes_of(self.mark))
-        for directory in directories:
-            found |= set(processes_of(directory))
-        return sorted(found | self.workers())
+    def look(self):
+        """All that it has started and that lives; workers are known by having been seen."""
+        found = set(processes_of(self.dir))
+        self.seen |= found | {w for p in found for w in children(p)}
+        self.seen = {p for p in self.seen if alive(p)}
+        return sorted(self.seen)
 
     def workers(self):
-        """Workers have a cleared environment: known by their master."""
-        return {w for p in processes_of(self.mark) for w in children(p) if "worker" in title(w)}
+        return [p for p in self.look() if "worker" in title(p)]
 
     def wait_ready(self):
         wait_for(lambda: "Ctrl-C" in self.said() or self.make.poll() is not None, 120, "make run")
@@ -102,7 +100,7 @@ class Run:
         return int(re.search(r"kill -HUP (\d+)", self.said()).group(1))
 
     def nginx(self):
-        return next(p for p in processes_of(self.mark) if title(p).startswith("nginx: master"))
+        return next(p for p in self.look() if title(p).startswith("nginx: master"))
 
     def interrupt(self, signo=signal.SIGINT):
         """As Ctrl-C does: to the whole group."""
@@ -122,6 +120,7 @@ def test_counts_until_interrupted(clean_tree):
         run.wait_ready()
         assert run.url == "http://127.0.0.1:%d/" % port
         counts(run)
+        run.look()
         log = re.search(r"^log\s+tail -f (\S+)", run.said(), re.M).group(1)
         workers = set(children(run.master()))
         os.kill(run.master(), signal.SIGHUP)
@@ -135,8 +134,8 @@ def test_counts_until_interrupted(clean_tree):
 def test_as_ordinary_user(clean_tree):
     with Run(clean_tree, user=NOBODY, port=free_port()) as run:
         run.wait_ready()
-        assert all(re.search(r"^Uid:\s+%d\s" % NOBODY, read("/proc/%d/status" % p), re.M)
-                   for p in run.left())
+        assert len(run.workers()) > 4
+        assert {status(p, "Uid").split()[0] for p in run.look()} == {str(NOBODY)}
         counts(run)
         run.interrupt()
 
@@ -170,15 +169,14 @@ def test_one_is_killed(clean_tree, victim):
     with Run(clean_tree, port=free_port()) as run:
         run.wait_ready()
         counts(run)
-        workers = run.workers()
-        assert len(workers) > 4  # those of both
+        assert len(run.workers()) > 4  # those of both
         os.kill(run.master() if victim == "preforkd" else run.nginx(), signal.SIGKILL)
         assert run.make.wait(60) != 0
         assert "run: %s has died" % victim in run.said()
-        assert not [w for w in workers if alive(w)]
+        assert not run.look()
 
 
 def test_interrupted_while_it_starts(clean_tree):
     with Run(clean_tree, port=free_port()) as run:
-        wait_for(lambda: glob.glob("/tmp/preforkd-run.*") and run.left(), 120)
+        wait_for(lambda: glob.glob(run.dir + "/preforkd-run.*"), 120, "a directory")
         run.interrupt()

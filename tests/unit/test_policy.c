@@ -138,7 +138,9 @@ static void test_random_sequences(void **unused)
 			now += (uint64_t)(rand() % 300);
 			if (rand() % 3 == 0)
 				policy_died(&r, rand() % 2 ? POLICY_CRASH : POLICY_FAILED_START,
-					workers, now - (uint64_t)(rand() % (int)(now < 900 ? now : 900)), now);
+					workers,
+					now - (uint64_t)(rand() % (int)(now < 900 ? now : 900)),
+					now);
 			if (rand() % 9 == 0)
 				policy_proven(&r);
 			unsigned n = policy_start(&r, missing, workers, rand() % 2, now, &next);

@@ -1,6 +1,7 @@
 /* A module for tests: answers with the body it got, byte for byte. Parameters: SLEEP_MS waits
- * between reading and answering, UNTIL waits there for a file to appear, NOREAD leaves the body unread, CRASH aborts, PRINT goes to stderr,
- * SHARED counts in cell 1 of the pool's memory. Arguments: "fail" makes start fail. */
+ * between reading and answering, UNTIL waits there for a file to appear, NOREAD leaves the body
+ * unread, CRASH aborts, PRINT goes to stderr, SHARED counts in cell 1 of the pool's memory.
+ * Arguments: "fail" makes start fail. */
 #include <preforkd_app.h>
 
 #include <stdio.h>
