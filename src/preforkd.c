@@ -148,7 +148,7 @@ static int test(const struct command *command, struct conf *conf, struct listen_
 		fprintf(stderr, "preforkd: %s is fine\n",
 			conf->file != NULL ? conf->file : "the command line");
 	if (fflush(stdout) != 0)
-		err_list_add(&errors, EX_IOERR, "cannot write the configuration to stdout");
+		err_list_add(&errors, EX_OSERR, "cannot write the configuration to stdout");
 	conf_free(conf);
 	listen_free(listeners);
 	return complain(&errors);
@@ -193,7 +193,7 @@ int main(int argc, char **argv)
 	}
 	struct conf *conf = conf_load(&command.options, &errors);
 	if (conf != NULL)
-		check_conf(conf, &errors);
+		check_conf(conf, !command.foreground, &errors);
 	if (conf == NULL || errors.count > 0)
 		return complain(&errors);
 	umask(022);

@@ -98,13 +98,8 @@ struct conf_pool *conf_find_pool(const struct conf *conf, const char *name)
 	return confpool_find(conf, name);
 }
 
-const char *conf_where(const struct conf_pool *pool, const char *key, char *out, size_t size)
+static const char *place_text(const struct conf_place *place, char *out, size_t size)
 {
-	const struct confkey *row = confkey_find(CONFKEY_POOL, key);
-	const struct conf_place *place = &pool->place;
-
-	if (row != NULL && pool->at[confkey_row(row)].line != 0)
-		place = &pool->at[confkey_row(row)];
 	if (place->file == NULL)
 		snprintf(out, size, "command line");
 	else
@@ -112,12 +107,44 @@ const char *conf_where(const struct conf_pool *pool, const char *key, char *out,
 	return out;
 }
 
-void conf_diff(const struct conf_pool *a, const struct conf_pool *b,
-	void (*each)(const char *key, void *arg), void *arg)
+const char *conf_where(const struct conf_pool *pool, const char *key, char *out, size_t size)
+{
+	const struct confkey *row = confkey_find(CONFKEY_POOL, key);
+	const struct conf_place *place = &pool->place;
+
+	if (row != NULL && pool->at[confkey_row(row)].line != 0)
+		place = &pool->at[confkey_row(row)];
+	return place_text(place, out, size);
+}
+
+const char *conf_where_log(const struct conf *conf, char *out, size_t size)
+{
+	const struct conf_place *place = &conf->at[confkey_row(confkey_find(CONFKEY_MAIN, "log"))];
+
+	if (place->line == 0 && conf->file != NULL)
+		snprintf(out, size, "%s", conf->file); /* the default */
+	else
+		place_text(place, out, size);
+	return out;
+}
+
+static void diff(enum confkey_section section, const char *pool, const void *a, const void *b,
+	conf_difference each)
 {
 	const struct confkey *key;
 
 	for (size_t i = 0; (key = confkey_at(i)) != NULL; i++)
-		if (key->section == CONFKEY_POOL && !confkey_same(key, a, b))
-			each(key->name, arg);
+		if (key->section == section && !confkey_same(key, a, b))
+			each(pool, key->name, key->cost);
+}
+
+void conf_diff(const struct conf *a, const struct conf *b, conf_difference each)
+{
+	diff(CONFKEY_MAIN, NULL, a, b, each);
+	for (size_t i = 0; i < b->pool_count; i++) {
+		const struct conf_pool *before = conf_find_pool(a, b->pools[i]->name);
+
+		if (before != NULL)
+			diff(CONFKEY_POOL, before->name, before, b->pools[i], each);
+	}
 }

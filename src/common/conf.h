@@ -30,6 +30,8 @@ struct conf_place {
 
 #define CONF_KEYS_MAX 64
 #define CONF_WORKERS_MAX 10000
+#define CONF_LISTEN_MAX 64 /* addresses of one pool */
+#define CONF_ALLOW_MAX 128 /* networks; the kernel bounds the memory of a socket's filter */
 
 struct conf_pool {
 	char *name;
@@ -109,9 +111,12 @@ struct conf_pool *conf_find_pool(const struct conf *conf, const char *name);
  * "command line". Writes into out and returns it. */
 const char *conf_where(const struct conf_pool *pool, const char *key, char *out, size_t size);
 
-/* The names of the keys whose values differ and that both pools have, for the log at a reload:
- * calls each(key, arg) for every such key. */
-void conf_diff(const struct conf_pool *a, const struct conf_pool *b,
-	void (*each)(const char *key, void *arg), void *arg);
+/* The same for key "log" of [preforkd]. */
+const char *conf_where_log(const struct conf *conf, char *out, size_t size);
+
+/* For the log at a reload: each key of [preforkd] (pool NULL) and of the pools that both have whose
+ * value differs, with what its change costs: "nothing", "new workers" or "restart". */
+typedef void (*conf_difference)(const char *pool, const char *key, const char *cost);
+void conf_diff(const struct conf *a, const struct conf *b, conf_difference each);
 
 #endif

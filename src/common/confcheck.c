@@ -82,11 +82,25 @@ static void check_address(const struct conf *conf, size_t p, size_t index, struc
 	}
 }
 
+static void check_counts(const struct conf_pool *pool, struct conferr *mistakes)
+{
+	if (pool->listen_count > CONF_LISTEN_MAX)
+		conferr_add(mistakes, *place_of(pool, "listen"),
+			from_options(pool) ? EX_USAGE : EX_CONFIG,
+			"%s: %zu addresses are too many: at most %d in a pool",
+			from_options(pool) ? "-l" : "listen", pool->listen_count, CONF_LISTEN_MAX);
+	if (pool->allow_count > CONF_ALLOW_MAX)
+		conferr_add(mistakes, *place_of(pool, "allow"), EX_CONFIG,
+			"allow: %zu networks are too many: at most %d", pool->allow_count,
+			CONF_ALLOW_MAX);
+}
+
 void confcheck_pools(const struct conf *conf, struct conferr *mistakes)
 {
 	for (size_t p = 0; p < conf->pool_count; p++) {
 		check_presence(conf->pools[p], mistakes);
 		check_workers(conf->pools[p], mistakes);
+		check_counts(conf->pools[p], mistakes);
 		for (size_t i = 0; i < conf->pools[p]->listen_count; i++)
 			check_address(conf, p, i, mistakes);
 	}

@@ -51,7 +51,7 @@ static const struct confkey keys[] = {
 		NULL, workers,
 		"addresses: HOST:PORT, *:PORT, a path, @NAME or fd:NAME" },
 	{ CONFKEY_POOL, "listen-backlog", VALUE(UNSIGNED, POOL(backlog), 1, 65535),
-		"4096", workers,
+		"4096", nothing,
 		"connections that may wait for a worker" },
 	{ CONFKEY_POOL, "listen-owner", VALUE(NAME, POOL(listen_owner)),
 		"", restart,

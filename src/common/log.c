@@ -11,6 +11,7 @@
 #include <bsd/vis.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -88,6 +89,24 @@ static int open_for_append(const char *path, struct err *err)
 		return err_set(err, EX_CANTCREAT, "cannot use %s: it has more than one link", path);
 	}
 	return fd;
+}
+
+int log_file_check(const char *path, struct err *err)
+{
+	struct stat st;
+	char directory[PATH_MAX];
+
+	if (lstat(path, &st) == 0) {
+		int fd = open_for_append(path, err);
+
+		if (fd >= 0)
+			close(fd);
+		return fd < 0 ? -1 : 0;
+	}
+	snprintf(directory, sizeof(directory), "%.*s", (int)(strrchr(path, '/') - path + 1), path);
+	if (errno == ENOENT && faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS) == 0)
+		return 0;
+	return err_set(err, EX_CANTCREAT, "cannot open %s: %s", path, strerror(errno));
 }
 
 struct log_file *log_file_open(const char *path, struct err *err)

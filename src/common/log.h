@@ -33,6 +33,8 @@ char *log_escape(const void *bytes, size_t length, char *out, size_t size);
  * 0640. Used for log and for a pool's output. */
 struct log_file;
 struct log_file *log_file_open(const char *path, struct err *err);
+/* Could it be opened? Makes nothing. */
+int log_file_check(const char *path, struct err *err);
 int log_file_reopen(struct log_file *file, struct err *err);
 void log_file_line(struct log_file *file, const char *line);
 void log_file_close(struct log_file *file);

@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -29,6 +28,7 @@
 #include "common/conf.h"
 #include "common/err.h"
 #include "common/units.h"
+#include "master/filter.h"
 
 static bool is_live(const struct address *address)
 {
@@ -171,92 +171,18 @@ static int open_socket(struct address *address)
 	return socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 }
 
-static bool prefix_word(const struct network *n, unsigned word, uint32_t *mask, uint32_t *value)
-{
-	unsigned bits = n->prefix > word * 32 ? n->prefix - word * 32 : 0;
-	uint32_t raw;
-
-	if (bits == 0)
-		return false;
-	*mask = bits >= 32 ? UINT32_MAX : ~(UINT32_MAX >> bits);
-	memcpy(&raw, n->bytes + word * 4, sizeof(raw));
-	*value = ntohl(raw) & *mask;
-	return true;
-}
-
-/* One network: load and compare word by word; all equal: accept, else fall to the next network. */
-static size_t filter_network(const struct network *n, struct sock_filter *out)
-{
-	uint32_t offset = n->family == AF_INET ? 12 : 8; /* of the source in the IP header */
-	unsigned words = n->family == AF_INET ? 1 : 4, used = 0;
-	uint32_t mask[4], value[4];
-	size_t i = 0;
-
-	while (used < words && prefix_word(n, used, &mask[used], &value[used]))
-		used++;
-	for (unsigned w = 0; w < used; w++) {
-		uint8_t past =
-			(uint8_t)((used - w - 1) * 3 + 1); /* over the other words and the RET */
-
-		out[i++] = (struct sock_filter)BPF_STMT(
-			BPF_LD | BPF_W | BPF_ABS, (uint32_t)SKF_NET_OFF + offset + w * 4);
-		out[i++] = (struct sock_filter)BPF_STMT(BPF_ALU | BPF_AND | BPF_K, mask[w]);
-		out[i++] =
-			(struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value[w], 0, past);
-	}
-	out[i++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, UINT32_MAX);
-	return i;
-}
-
-#define FILTER_PER_NETWORK 13
-#define FILTER_MAX 4096
-
-/* Drops, in the kernel and for good, every packet whose source is not allowed. */
-static int attach_filter(int fd, const struct conf_pool *pool)
-{
-	size_t room = 2 + 2 * (1 + 2) + pool->allow_count * FILTER_PER_NETWORK;
-	struct sock_filter *code = calloc(room, sizeof(*code));
-	size_t n = 0;
-	int on = 1, rc = -1;
-	static const int families[] = { AF_INET, AF_INET6 };
-
-	if (code == NULL)
-		return -1;
-	for (size_t f = 0; f < 2; f++) {
-		code[n++] = (struct sock_filter)BPF_STMT(
-			BPF_LD | BPF_B | BPF_ABS, (uint32_t)SKF_NET_OFF);
-		code[n++] = (struct sock_filter)BPF_STMT(BPF_ALU | BPF_RSH | BPF_K, 4);
-		size_t jump = n++;
-		for (size_t i = 0; i < pool->allow_count; i++)
-			if (pool->allow[i].family == families[f])
-				n += filter_network(&pool->allow[i], code + n);
-		/* A conditional jump reaches 255 only: step over a plain one. */
-		size_t body = n - jump - 1;
-		if (body > 200) {
-			errno = E2BIG;
-			goto out;
-		}
-		code[jump] = (struct sock_filter)BPF_JUMP(
-			BPF_JMP | BPF_JEQ | BPF_K, f == 0 ? 4 : 6, 0, (uint8_t)body);
-	}
-	code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, 0);
-	struct sock_fprog program = { .len = (unsigned short)n, .filter = code };
-	rc = setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
-	if (rc == 0)
-		rc = setsockopt(fd, SOL_SOCKET, SO_LOCK_FILTER, &on, sizeof(on));
-out:
-	free(code);
-	return rc;
-}
-
 int bind_dress(int fd, const struct conf_pool *pool, const struct address *address, struct err *err)
 {
 	bool tcp = address->sa.ss_family == AF_INET || address->sa.ss_family == AF_INET6;
 	int flags = fcntl(fd, F_GETFL);
 
-	if (tcp && pool->allow_count > 0 && attach_filter(fd, pool) != 0)
-		return err_set(err, EX_OSERR, "cannot enforce allow on %s: %s", address->text,
-			strerror(errno));
+	if (tcp && pool->allow_count > 0 && filter_attach(fd, pool->allow, pool->allow_count) != 0)
+		return err_set(err, errno == EPERM ? EX_NOPERM : EX_OSERR,
+			"cannot enforce allow on %s: %s", address->text,
+			errno == EPERM
+				? "the kernel wants CAP_NET_ADMIN for it, or the socket that "
+				  "was handed in has another list"
+				: strerror(errno));
 	/* Accepted connections inherit it: the end of an answer does not wait for an
 	 * acknowledgement. */
 	if (tcp)

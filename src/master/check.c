@@ -12,6 +12,7 @@
 #include <paths.h>
 #include <pwd.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@
 
 #include "common/conf.h"
 #include "common/err.h"
+#include "common/log.h"
 #include "common/units.h"
 
 #define GROUPS_MAX 1024
@@ -265,6 +267,7 @@ static void check_path(
 static void check_pool(const struct check *c)
 {
 	struct conf_pool *pool = c->pool;
+	struct err err;
 
 	if (geteuid() == 0)
 		check_user_as_root(c);
@@ -279,10 +282,24 @@ static void check_pool(const struct check *c)
 		check_command(c);
 	if (pool->kind == CONF_MODULE)
 		check_path(c, "module", pool->chroot, pool->argv[0], S_IFREG);
+	if (pool->output[0] == '/' && log_file_check(pool->output, &err) != 0)
+		complain(c, "output", err.code, "%s", err.text);
 }
 
-void check_conf(struct conf *conf, struct err_list *errors)
+static void check_log(const struct conf *conf, struct err_list *errors)
 {
+	char where[300];
+	struct err err;
+
+	if (conf->log[0] == '/' && log_file_check(conf->log, &err) != 0)
+		err_list_add(errors, err.code, "%s: log: %s",
+			conf_where_log(conf, where, sizeof(where)), err.text);
+}
+
+void check_conf(struct conf *conf, bool with_log, struct err_list *errors)
+{
+	if (with_log)
+		check_log(conf, errors);
 	for (size_t i = 0; i < conf->pool_count; i++)
 		check_pool(&(struct check){ .pool = conf->pools[i], .errors = errors });
 }

@@ -257,7 +257,7 @@ static void __attribute__((noreturn)) wait_for_report(int fd, pid_t child)
 	waitpid(child, &status, 0);
 	fprintf(stderr, "preforkd: the daemon died before it was ready (wait status %#x)\n",
 		(unsigned)status);
-	_exit(EX_SOFTWARE);
+	_exit(EX_OSERR);
 }
 
 int daemon_detach(struct err *err)

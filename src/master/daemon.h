@@ -32,7 +32,7 @@ pid_t daemon_holder(const char *path, struct err *err);
 void daemon_write_result(const struct pidfile *pidfile, const char *line);
 
 /*
- * Forks; the parent waits for daemon_report() and exits as it says, or with EX_SOFTWARE and a
+ * Forks; the parent waits for daemon_report() and exits as it says, or with EX_OSERR and a
  * sentence if the child dies before. The child is in a new session, in "/", and returns. */
 int daemon_detach(struct err *err);
 /* Tells the waiting parent: 0, or the exit code and the sentence. Once; then 0-2 go to /dev/null.

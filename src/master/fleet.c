@@ -171,32 +171,22 @@ bool fleet_is_changing(const struct fleet *f)
 	return f->next != NULL;
 }
 
-static void warn_of_restart_key(const char *key, void *arg)
+static void warn_of_restart(const char *pool, const char *key, const char *cost)
 {
-	static const char *const at_restart[] = { "allow", "listen-owner", "listen-group",
-		"listen-mode" };
-
-	for (size_t i = 0; i < sizeof(at_restart) / sizeof(at_restart[0]); i++)
-		if (strcmp(key, at_restart[i]) == 0)
-			log_warning("pool %s: the change of %s takes effect at a restart where the "
-				    "address has not changed",
-				(const char *)arg, key);
-}
-
-static void warn_of_restart_keys(const struct fleet *f)
-{
-	for (size_t i = 0; f->conf != NULL && i < f->next->pool_count; i++) {
-		struct conf_pool *now = f->next->pools[i];
-		const struct conf_pool *before = conf_find_pool(f->conf, now->name);
-
-		if (before != NULL)
-			conf_diff(before, now, warn_of_restart_key, now->name);
-	}
+	if (strcmp(cost, "restart") != 0)
+		return;
+	if (pool == NULL)
+		log_warning("the change of %s takes effect at a restart", key);
+	else
+		log_warning("pool %s: the change of %s takes effect at a restart where the address "
+			    "has not changed",
+			pool, key);
 }
 
 static void commit(struct fleet *f, uint64_t now)
 {
-	warn_of_restart_keys(f);
+	if (f->conf != NULL)
+		conf_diff(f->conf, f->next, warn_of_restart);
 	for (size_t i = 0; i < f->pool_count; i++) {
 		if (conf_find_pool(f->next, pool_name(f->pools[i])) != NULL)
 			pool_commit(f->pools[i], now);

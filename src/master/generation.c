@@ -61,6 +61,12 @@ struct generation *generation_open(
 	return NULL;
 }
 
+void generation_enter(const struct generation *g)
+{
+	for (size_t i = 0; i < g->listener_count; i++)
+		listen_set_backlog(g->listeners[i], g->conf->backlog);
+}
+
 void generation_leave(struct generation *g)
 {
 	for (size_t i = 0; i < g->listener_count; i++)

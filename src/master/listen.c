@@ -180,8 +180,6 @@ static struct listener *reuse(struct entry *entry, const struct conf_pool *pool,
 	}
 	if (!entry->dressed && bind_dress(entry->listener.fd, pool, &entry->address, err) != 0)
 		return NULL;
-	if (entry->dressed) /* a changed backlog takes effect at once */
-		listen(entry->listener.fd, (int)pool->backlog);
 	entry->dressed = true;
 	entry->kind = pool->kind;
 	entry->users++;
@@ -218,6 +216,11 @@ struct listener *listen_get(struct listen_set *set, const struct conf_pool *pool
 	entry->kind = pool->kind;
 	entry->users = 1;
 	return &entry->listener;
+}
+
+void listen_set_backlog(const struct listener *listener, unsigned backlog)
+{
+	listen(listener->fd, (int)backlog); /* on a listening socket it changes nothing else */
 }
 
 void listen_put(struct listen_set *set, struct listener *listener)

@@ -34,6 +34,8 @@ void listen_drop_unused(struct listen_set *set);
  * its put; the last put closes it and removes its file. */
 struct listener *listen_get(struct listen_set *set, const struct conf_pool *pool,
 	const struct address *address, struct err *err);
+/* A reload that has succeeded brings a new one. */
+void listen_set_backlog(const struct listener *listener, unsigned backlog);
 void listen_put(struct listen_set *set, struct listener *listener);
 
 /* For -t: every address of the configuration must be free, or in use by process "ours" (0: none).

@@ -82,10 +82,22 @@ static void tell_result(const struct master *m, const char *result)
 	daemon_write_result(m->start.pidfile, line);
 }
 
+static const char *strength(const struct master *m, char *out, size_t size)
+{
+	unsigned workers = fleet_ready(m->fleet);
+	size_t pools = fleet_conf(m->fleet)->pool_count;
+
+	snprintf(out, size, "%u worker%s in %zu pool%s", workers, workers == 1 ? "" : "s", pools,
+		pools == 1 ? "" : "s");
+	return out;
+}
+
 static void notify_serving(const struct master *m, const char *failure)
 {
-	notify_send("READY=1\nSTATUS=Serving with %u workers in %zu pools%s%.400s",
-		fleet_ready(m->fleet), fleet_conf(m->fleet)->pool_count,
+	char serving[64];
+
+	notify_send("READY=1\nSTATUS=Serving with %s%s%.400s",
+		strength(m, serving, sizeof(serving)),
 		failure != NULL ? "; last reload failed: " : "", failure != NULL ? failure : "");
 }
 
@@ -103,15 +115,14 @@ static void follow_log(const struct master *m)
 
 static void on_committed(struct master *m)
 {
-	size_t pools = fleet_conf(m->fleet)->pool_count;
+	char serving[64];
 
 	if (m->started) {
 		follow_log(m);
-		log_notice("reload %u done: %u workers in %zu pools", m->reloads,
-			fleet_ready(m->fleet), pools);
+		log_notice("reload %u done: %s", m->reloads, strength(m, serving, sizeof(serving)));
 	} else {
 		m->started = true;
-		log_notice("serving with %u workers in %zu pools", fleet_ready(m->fleet), pools);
+		log_notice("serving with %s", strength(m, serving, sizeof(serving)));
 		listen_drop_unused(m->start.listeners);
 		daemon_report(0, "");
 	}
@@ -159,7 +170,9 @@ static void begin_reload(struct master *m)
 	log_notice("reload %u begins", m->reloads);
 	struct conf *conf = conf_load(m->start.options, &errors);
 	if (conf != NULL)
-		check_conf(conf, &errors);
+		check_conf(conf, !m->start.foreground, &errors);
+	else if (errors.count == 0)
+		err_list_add(&errors, EX_OSERR, "out of memory");
 	if (errors.count > 0) {
 		for (size_t i = 1; i < errors.count; i++)
 			log_err("%s", errors.items[i].text);
@@ -459,6 +472,7 @@ int master_main(const struct master_start *start)
 	}
 	hold_signals(false);
 	loop(m);
+	hold_signals(true); /* one more TERM must not end us between two steps of the cleaning */
 	log_notice("stopped");
 	clean_up(m);
 	return m->exit_code;

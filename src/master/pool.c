@@ -205,6 +205,7 @@ void pool_commit(struct pool *pool, uint64_t now)
 		retire_generation(pool, pool->current, now);
 	pool->current = pool->next;
 	pool->next = NULL;
+	generation_enter(pool->current);
 }
 
 void pool_abort(struct pool *pool, uint64_t now)
@@ -346,7 +347,7 @@ static int start_member(struct pool *pool, struct generation *g, uint64_t now, s
 	while (slot <= pool->slots && pool->members[slot].watch != NULL)
 		slot++;
 	if (slot > pool->slots)
-		return err_set(err, EX_SOFTWARE, "pool %s: no slot is free", pool->name);
+		return err_set(err, EX_OSERR, "pool %s: no slot is free", pool->name);
 	if (!command)
 		board_clear(pool->board, slot);
 	struct watch_seat seat = { .conf = g->conf,

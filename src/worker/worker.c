@@ -27,8 +27,6 @@
 #include "worker/report.h"
 #include "worker/serve.h"
 
-#define KEPT_MAX 64 /* listeners and pipes that a worker inside preforkd keeps */
-
 static void fail(const struct job *job, int code, const char *what) __attribute__((noreturn));
 
 static void fail(const struct job *job, int code, const char *what)
@@ -57,7 +55,7 @@ static int close_others(int *keep, size_t count)
 
 static void arrange_descriptors(const struct job *job)
 {
-	int keep[KEPT_MAX + 8];
+	int keep[CONF_LISTEN_MAX + 8];
 	size_t n = 0;
 	bool command = job->pool->kind == CONF_COMMAND;
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY);
@@ -72,7 +70,7 @@ static void arrange_descriptors(const struct job *job)
 		keep[n++] = job->lifeline_fd;
 		keep[n++] = job->handover[0];
 		keep[n++] = job->handover[1];
-		for (size_t i = 0; i < job->listener_count && i < KEPT_MAX; i++)
+		for (size_t i = 0; i < job->listener_count && i < CONF_LISTEN_MAX; i++)
 			keep[n++] = job->listeners[i];
 	}
 	if (close_others(keep, n) != 0)

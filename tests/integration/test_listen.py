@@ -249,6 +249,7 @@ def test_sockets_for_another_process_are_not_taken(daemon):
 
 
 @pytest.mark.quick
+@pytest.mark.root  # not every kernel wants that
 @pytest.mark.parametrize("kind", ["counter", "command"])
 def test_allow_is_enforced_by_the_kernel(daemon, apps, kind):
     """Others never get a connection, whatever the program; and no worker can take the filter off."""
@@ -267,14 +268,50 @@ def test_allow_is_enforced_by_the_kernel(daemon, apps, kind):
     assert fcgi.get(address, source="127.0.0.2")
 
 
+@pytest.mark.root
 def test_allow_with_many_networks(daemon):
+    """As many as there may be, of the long kind, and one more."""
     port = free_port()
-    nets = " ".join("10.0.%d.0/24" % i for i in range(40))
-    daemon.write(daemon.pool(listen="127.0.0.1:%d" % port, allow=nets + " 127.0.0.1"))
-    done = daemon.run("-c", daemon.conf)
-    assert done.returncode == 0, done.stderr
-    daemon.pid = int(read(daemon.pidfile))
-    assert serves("127.0.0.1:%d" % port)
+    nets = " ".join("2001:db8::%x" % i for i in range(127))
+    daemon.write(daemon.pool(listen="127.0.0.1:%d" % port, allow=nets + " 127.0.0.2"))
+    daemon.start()
+    assert fcgi.get("127.0.0.1:%d" % port, source="127.0.0.2")
+    with pytest.raises(OSError):
+        fcgi.connect("127.0.0.1:%d" % port, timeout=0.3)
+    daemon.end()
+    daemon.write(daemon.pool(listen="127.0.0.1:%d" % port, allow=nets + " 127.0.0.1 127.0.0.2"))
+    refuses(daemon, 78, "allow: 129 networks are too many: at most 128")
+
+
+@pytest.mark.root
+def test_allow_on_a_socket_that_is_handed_in_again(daemon):
+    """It keeps the list of the master before: the same list is fine, another is refused."""
+    with socket.socket() as tcp:
+        tcp.bind(("127.0.0.1", 0))
+        tcp.listen()
+        address = "127.0.0.1:%d" % tcp.getsockname()[1]
+        for _ in range(2):
+            daemon.write(daemon.pool(listen="fd:web", allow="127.0.0.2 ::1"))
+            handed_in(daemon, [tcp], ["web"], "-F", "-c", daemon.conf)
+            daemon.wait_log("serving with 4 workers")
+            assert fcgi.get(address, source="127.0.0.2")
+            with pytest.raises(OSError):
+                fcgi.connect(address, timeout=0.3)
+            os.truncate(daemon.log, 0)
+            daemon.end()
+        daemon.write(daemon.pool(listen="fd:web", allow="127.0.0.3"))
+        handed_in(daemon, [tcp], ["web"], "-F", "-c", daemon.conf)
+        assert daemon.process.wait(timeout=20) == 77
+        assert "has another list" in daemon.read_log()
+
+
+def test_too_many_addresses(daemon):
+    daemon.write(daemon.pool(listen=" ".join("@preforkd-%d-%d" % (os.getpid(), i) for i in range(65))))
+    refuses(daemon, 78, "listen: 65 addresses are too many: at most 64")
+    daemon.write(daemon.pool(listen=" ".join("@preforkd-%d-%d" % (os.getpid(), i) for i in range(64))))
+    daemon.start()
+    for i in range(64):
+        assert serves("@preforkd-%d-%d" % (os.getpid(), i))
 
 
 def test_backlog(daemon):

@@ -93,6 +93,7 @@ def test_hup_takes_the_new_configuration(daemon):
 
 
 FAILING = {
+    "an output that cannot be opened": (lambda d, a: d.pool(output=d.dir + "/none/out"), "cannot open"),
     "a bad line": (lambda d, a: d.pool(workers="many"), ":9: workers"),
     "an unknown user": (lambda d, a: d.pool(user="no-such-user"), "no-such-user"),
     "a missing program": (lambda d, a: d.pool(command="/nonexistent"), "cannot run /nonexistent"),
@@ -133,6 +134,42 @@ def test_failed_reload_changes_nothing(daemon, apps, why):
         daemon.write(daemon.pool())
         assert daemon.reload() == "ok"
         wait_for(lambda: not set(before) & set(daemon.workers()))
+
+
+def test_log_that_cannot_be_opened_fails_the_reload(daemon):
+    daemon.write(daemon.pool())
+    daemon.start()
+    daemon.write(daemon.pool(), log=daemon.dir + "/none/log")
+    assert "%s:3: log: cannot open" % daemon.conf in daemon.reload()
+
+
+def test_changes_that_need_a_restart_are_said(daemon):
+    """The reload is done, and the log says what it could not change."""
+    daemon.write(daemon.pool())
+    daemon.start()
+    daemon.write(daemon.pool(listen=daemon.sock, listen_mode="0600"), pid_file=daemon.dir + "/x.pid")
+    assert daemon.reload() == "ok"
+    for key in ("pid-file", "listen-mode"):
+        daemon.wait_log("the change of %s takes effect at a restart" % key)
+
+
+def test_failed_reload_leaves_the_backlog(daemon):
+    port = free_port()
+    listen = "127.0.0.1:%d" % port
+
+    def backlog():
+        return subprocess.run(["ss", "-Hltn", "sport = :%d" % port], capture_output=True, text=True,
+                              check=True).stdout.split()[2]
+
+    daemon.write(daemon.pool(listen=listen, listen_backlog=100))
+    daemon.start()
+    daemon.write(daemon.pool(listen=listen, listen_backlog=50),
+                 daemon.pool("bad", listen=daemon.sock, command="/bin/false"))
+    assert daemon.reload().startswith("failed")
+    assert backlog() == "100"
+    daemon.write(daemon.pool(listen=listen, listen_backlog=50))
+    assert daemon.reload() == "ok"
+    assert backlog() == "50"
 
 
 def test_hups_coalesce(daemon):
@@ -355,3 +392,16 @@ def test_requests_on_kept_connections_survive_reloads_under_load(daemon, apps):
     assert len(connections) == 8
     for c in connections:
         c.close()
+
+
+def test_signals_until_the_very_end_leave_nothing_behind(daemon):
+    """TERM again and again while it stops: the pidfile and the socket are removed all the same."""
+    daemon.write(daemon.pool(workers=1))
+    for _ in range(often(30, 300)):
+        daemon.start()
+        try:
+            while daemon.running():
+                daemon.send(signal.SIGTERM)
+        except ProcessLookupError:
+            pass
+        assert not os.path.exists(daemon.pidfile) and not os.path.exists(daemon.sock)

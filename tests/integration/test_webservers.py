@@ -11,27 +11,6 @@ from load import Load
 from webserver import Apache, Caddy, Haproxy, Lighttpd, Nginx, fetch
 
 
-def in_front_of(kind, daemon, port):
-    """The server with its sample. lighttpd's has the port on a line of its own."""
-
-    class Careful(kind):
-        """One that never answers is stopped too."""
-
-        if kind is Lighttpd:
-            command = ["sh", "-c", 'sed -i "s/\\"port\\" => 9000/\\"port\\" => %d/" {conf} && '
-                       "exec lighttpd -D -f {conf}" % port]
-
-        def __init__(self, *args):
-            try:
-                super().__init__(*args)
-            except BaseException:
-                if hasattr(self, "process"):
-                    self.stop()
-                raise
-
-    return Careful(daemon, "127.0.0.1:%d" % port)
-
-
 @pytest.fixture(params=[Nginx, Apache, Lighttpd, Caddy, Haproxy], ids=lambda kind: kind.__name__)
 def server(request, daemon):
     """Starts the daemon with the pool given, and the web server before it."""
@@ -41,7 +20,7 @@ def server(request, daemon):
         port = free_port()
         daemon.write(daemon.pool(listen="127.0.0.1:%d" % port, workers=2, **keys))
         daemon.start()
-        started.append(in_front_of(request.param, daemon, port))
+        started.append(request.param(daemon, "127.0.0.1:%d" % port))
         return started[0]
 
     yield start

@@ -29,6 +29,7 @@ class Server:
         with open(os.path.join(TOP, "conf", self.sample), encoding="utf-8") as f:
             text = f.read()
         assert "127.0.0.1:9000" in text and "8080" in text
+        text = text.replace('"port" => 9000', '"port" => ' + upstream.rpartition(":")[2])  # lighttpd
         text = re.sub(r"127\.0\.0\.1:8080|(?<![\d.])8080", lambda m: m.group(0).replace(
             "8080", str(self.port)), text.replace("127.0.0.1:9000", upstream))
         with open(self.path, "w", encoding="utf-8") as f:
@@ -38,7 +39,11 @@ class Server:
             [word.format(conf=self.path, dir=self.dir) for word in self.command],
             cwd=self.dir, env=daemon.environment({"HOME": self.dir, "XDG_DATA_HOME": self.dir}),
             stdout=self.log, stderr=self.log, start_new_session=True)
-        wait_for(self._answers, 30, self.sample)
+        try:
+            wait_for(self._answers, 30, self.sample)
+        except AssertionError:
+            self.stop()
+            raise
 
     def _answers(self):
         assert self.process.poll() is None, open(self.log.name, encoding="utf-8").read()
