@@ -79,7 +79,10 @@ def alive(pid):
 
 
 def title(pid):
-    return read("/proc/%d/cmdline" % pid).replace("\0", " ").strip()
+    """The command line; of our own title what stands before the first NUL: behind it is what was left
+    of a longer name of the program."""
+    line = read("/proc/%d/cmdline" % pid)
+    return line.partition("\0")[0] if line.startswith("preforkd: ") else line.replace("\0", " ").strip()
 
 
 def children(pid):

@@ -215,15 +215,17 @@ def test_as_pid_one(daemon, apps):
     """In a container it is pid 1: it reaps what it has not forked, and TERM stops it."""
     daemon.write(daemon.pool(command="/bin/sh -c '( (sleep 0.1; exit 3) & ); exec %s/plain'" % apps))
     with open(daemon.log, "w", encoding="utf-8") as log:
-        p = subprocess.Popen(["unshare", "-pf", "--mount-proc", "--kill-child", BINARY, "-F", "-c",
-                              daemon.conf], stderr=log, env=daemon.environment())
+        p = subprocess.Popen(["unshare", "-pfm", "--propagation", "unchanged", "--kill-child", "sh",
+                              "-c", "mount --make-private /proc && mount -t proc proc /proc && "
+                              "exec \"$@\"", "sh", BINARY, "-F", "-c", daemon.conf],
+                             stderr=log, env=daemon.environment())
     daemon.wait_log("serving with 4 workers")
     daemon.wait_log("which is none of ours")
     master = [c for c in processes_of(daemon.dir) if title(c).startswith("preforkd: master")][0]
     assert status(master, "NSpid").split()[-1] == "1"
     assert fcgi.get(daemon.sock)
-    assert not [c for c in read("/proc/%d/task/%d/children" % (master, master)).split()
-                if not alive(int(c))]
+    wait_for(lambda: not [c for c in read("/proc/%d/task/%d/children" % (master, master)).split()
+                          if not alive(int(c))], why="the dead to be reaped")
     os.kill(master, signal.SIGTERM)
     assert p.wait(timeout=20) == 0
     daemon.check_nothing_left()
