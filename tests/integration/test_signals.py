@@ -30,7 +30,7 @@ def test_stops(daemon, name):
 def test_int_stops_at_once_and_so_does_a_second_term(daemon, apps, kind):
     keys = {"module": {"module": apps + "/module_echo"}, "command": {"command": apps + "/plain"}}[kind]
     for signals in ((signal.SIGINT,), (signal.SIGTERM, signal.SIGTERM)):
-        daemon.write(daemon.pool(workers=1, stop_signal="USR2", **keys))
+        daemon.write(daemon.pool(workers=1, stop_signal="WINCH", **keys))
         daemon.start()
         with fcgi.Connection(daemon.sock) as c:
             c.sock.sendall(fcgi.message(SLEEP_MS="60000"))
