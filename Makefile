@@ -30,14 +30,14 @@ PURE    := $(filter $B/obj/common/%,$(OBJECTS)) $B/obj/master/life.o $B/obj/mast
 APPS    := $(patsubst tests/integration/apps/%.c,$B/tests/%,$(wildcard tests/integration/apps/*.c))
 PYTEST   = PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -p no:cacheprovider
 
-BUILD_PACKAGES = gcc libc6-dev pkg-config libfcgi-dev libbsd-dev libevent-dev libini-config-dev
+BUILD_PACKAGES = gcc libc6-dev libfcgi-dev libbsd-dev libevent-dev libini-config-dev
 RUN_PACKAGES   = $(BUILD_PACKAGES) nginx-light
 TEST_PACKAGES  = $(RUN_PACKAGES) libcmocka-dev clang clang-format clang-tidy cppcheck mandoc \
 	shellcheck universal-ctags binutils python3 python3-pytest php-cgi libfcgi-perl libcgi-fast-perl \
 	cgi-mapserver fcgiwrap ruby ruby-fcgi apache2-bin lighttpd caddy haproxy spawn-fcgi curl \
 	systemd procps iproute2 apache2-utils libclang-rt-14-dev
 
-.PHONY: all run test check lint unit bench soak install uninstall clean deps run-deps build-deps
+.PHONY: FORCE all run test check lint unit bench soak install uninstall clean deps run-deps build-deps
 
 all: build-deps $B/preforkd
 
@@ -54,6 +54,12 @@ $B/preforkd: $(OBJECTS)
 $(OBJECTS): $B/obj/%.o: src/%.c | build-deps
 	@mkdir -p $(@D)
 	@$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+# The path of the configuration is built in: another SYSCONFDIR is another conf.o.
+$B/sysconfdir: FORCE
+	@mkdir -p $B; echo '$(SYSCONFDIR)' | cmp -s - $@ || echo '$(SYSCONFDIR)' >$@
+$B/obj/common/conf.o: $B/sysconfdir
+FORCE:
 
 -include $(OBJECTS:.o=.d)
 
@@ -95,7 +101,8 @@ bench: deps $B/preforkd
 
 # fill MODE,FILE,PLACE: a file with the paths of this installation in it.
 fill = sed -e 's|@SBINDIR@|$(SBINDIR)|g; s|@SYSCONFDIR@|$(SYSCONFDIR)|g' \
-	-e 's|@LIBEXECDIR@|$(LIBEXECDIR)|g; s|@RUNSTATEDIR@|$(RUNSTATEDIR)|g' $2 | \
+	-e 's|@LIBEXECDIR@|$(LIBEXECDIR)|g; s|@RUNSTATEDIR@|$(RUNSTATEDIR)|g' \
+	-e 's|/usr/local/lib/preforkd|$(LIBEXECDIR)|g; s|/etc/preforkd|$(SYSCONFDIR)/preforkd|g' $2 | \
 	install -m $1 /dev/stdin $(DESTDIR)$3
 SAMPLES = nginx.conf apache.conf lighttpd.conf Caddyfile haproxy.cfg
 
@@ -105,8 +112,9 @@ install: all
 		$(SYSCONFDIR)/preforkd/pools.d $(SYSCONFDIR)/init.d $(SYSCONFDIR)/logrotate.d)
 	@install -m 755 $B/preforkd $(DESTDIR)$(SBINDIR)/preforkd
 	@install -m 644 src/preforkd_app.h $(DESTDIR)$(INCLUDEDIR)/preforkd_app.h
-	@for page in src/*.[358]; do \
-		install -m 644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/ || exit 1; done
+	@$(call fill,644,src/preforkd.8,$(MANDIR)/man8/preforkd.8)
+	@$(call fill,644,src/preforkd.conf.5,$(MANDIR)/man5/preforkd.conf.5)
+	@$(call fill,644,src/preforkd_app.3,$(MANDIR)/man3/preforkd_app.3)
 	@test -e $(DESTDIR)$(SYSCONFDIR)/preforkd/preforkd.conf || \
 		install -m 644 conf/preforkd.conf $(DESTDIR)$(SYSCONFDIR)/preforkd/preforkd.conf
 	@install -m 644 $(SAMPLES:%=conf/%) $(DESTDIR)$(DOCDIR)/examples/
@@ -120,13 +128,15 @@ install: all
 	@$(call fill,755,init/runit/run,$(DOCDIR)/examples/runit/run)
 	@echo "preforkd is installed in $(DESTDIR)$(PREFIX)"
 
-# The configuration stays: it is the administrator's.
+# The configuration and modules stay: they are the administrator's.
 uninstall:
 	@rm -f $(addprefix $(DESTDIR),$(SBINDIR)/preforkd $(INCLUDEDIR)/preforkd_app.h \
 		$(MANDIR)/man8/preforkd.8 $(MANDIR)/man5/preforkd.conf.5 $(MANDIR)/man3/preforkd_app.3 \
 		$(SYSCONFDIR)/init.d/preforkd $(SYSCONFDIR)/logrotate.d/preforkd \
 		$(UNITDIR)/preforkd.service $(UNITDIR)/preforkd.socket $(TMPFILESDIR)/preforkd.conf)
-	@rm -rf $(addprefix $(DESTDIR),$(LIBEXECDIR) $(DOCDIR))
+	@rm -rf $(DESTDIR)$(DOCDIR)
+	@rm -f $(DESTDIR)$(LIBEXECDIR)/preforkd-reload
+	@rmdir $(DESTDIR)$(LIBEXECDIR) 2>/dev/null || true
 
 clean:
 	@rm -rf $B

@@ -102,6 +102,8 @@ static void parse_options(int argc, char **argv, struct command *command)
 	}
 	if (optind < argc && strcmp(argv[optind - 1], "--") != 0)
 		usage("a program to run stands behind --");
+	if (optind == argc && strcmp(argv[argc - 1], "--") == 0)
+		usage("no program stands behind --");
 	if (optind < argc)
 		command->options.program = &argv[optind];
 }
@@ -113,7 +115,7 @@ static char *absolute(const char *path)
 
 	if (path == NULL)
 		return NULL;
-	if (path[0] == '/')
+	if (path[0] == '/' || path[0] == '\0')
 		return strdup(path);
 	cwd = getcwd(NULL, 0);
 	if (cwd == NULL || asprintf(&full, "%s/%s", cwd, path) < 0)

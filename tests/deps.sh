@@ -4,6 +4,8 @@
 # are not started: a test machine's port 80 is not ours to take.
 set -u
 
+command -v dpkg-query >/dev/null || exit 0 # not Debian: the compiler will say what is missing
+
 missing=
 for package in "$@"; do
 	dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed ||

@@ -1,5 +1,5 @@
 /*
- * conf: a configuration file becomes an immutable struct conf, or a list of every mistake in it.
+ * conf: a configuration file becomes a struct conf, or a list of every mistake in it.
  *
  * Reads files and nothing else: whether users, programs and addresses exist is for master/check.
  * One table row per key (confkey.c) says its name, type, place, range and default; parsing, -T and
@@ -63,7 +63,7 @@ struct conf_pool {
 	struct conf_place place;             /* of the section's first line */
 	struct conf_place at[CONF_KEYS_MAX]; /* by row of the key table */
 
-	/* Filled by check_pool(), never by the parser. */
+	/* Filled by check_conf(), never by the parser; nothing changes after that. */
 	uid_t uid, listen_uid;
 	gid_t gid, listen_gid;
 	gid_t *gids; /* owned */

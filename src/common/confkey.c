@@ -16,6 +16,7 @@
 #include "common/confword.h"
 
 #define DAY_MS 86400000
+#define NOFILE_MIN 32        /* a worker inside preforkd needs about that to start */
 #define NOFILE_MAX (1 << 30) /* far beyond fs.nr_open */
 
 #define MAIN(field) offsetof(struct conf, field)
@@ -113,7 +114,7 @@ static const struct confkey keys[] = {
 	{ CONFKEY_POOL, "nice", VALUE(INT, POOL(nice), -20, 19),
 		"0", workers,
 		"scheduling priority of the workers" },
-	{ CONFKEY_POOL, "limit-nofile", VALUE(LIMIT, POOL(limit_nofile), 0, NOFILE_MAX),
+	{ CONFKEY_POOL, "limit-nofile", VALUE(LIMIT, POOL(limit_nofile), NOFILE_MIN, NOFILE_MAX),
 		"", workers,
 		"open descriptors of one worker; empty: as preforkd was started" },
 	{ CONFKEY_POOL, "limit-core", VALUE(SIZE, POOL(limit_core)),

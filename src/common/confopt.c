@@ -1,8 +1,8 @@
 /*
  * confopt: the pool "main", as users of spawn-fcgi expect it.
  *
- * Options are values of keys under another name, so each goes through the same reader and only the
- * sentence about a mistake begins with the option. Must never read a file.
+ * Options are values of keys under another name: they go through the same checks, and the sentence
+ * about a mistake begins with the option. Must never read a file.
  */
 #include "common/confopt.h"
 

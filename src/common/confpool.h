@@ -1,5 +1,5 @@
 /*
- * confpool: struct conf_pool as an object: made, filled with defaults, freed.
+ * confpool: struct conf_pool as an object: made, added, freed.
  */
 #ifndef PREFORKD_CONFPOOL_H
 #define PREFORKD_CONFPOOL_H

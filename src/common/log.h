@@ -25,8 +25,8 @@ void log_notice(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* Foreign bytes as one printable line: control and non-ASCII bytes become \ooo or \n, \t;
- * a backslash is doubled. Always terminates out; returns out. */
+/* Foreign bytes as one printable line: control and non-ASCII bytes become \ooo or \n, a
+ * backslash is doubled; a tab stays. Always terminates out; returns out. */
 char *log_escape(const void *bytes, size_t length, char *out, size_t size);
 
 /* A file of lines that others may rotate: opened for appending, never through a symbolic link,

@@ -64,8 +64,8 @@ static int open_directory(const struct address *address, struct bind_file *file,
 	return 0;
 }
 
-/* Makes the path free, if what stands there is a socket that nobody listens on. */
-static int clear_stale(const struct address *address, const struct bind_file *file, struct err *err)
+/* What stands at the path: 0 nothing, 1 a socket that nobody listens on, -1 anything else. */
+static int find_stale(const struct address *address, const struct bind_file *file, struct err *err)
 {
 	struct stat st;
 
@@ -80,6 +80,15 @@ static int clear_stale(const struct address *address, const struct bind_file *fi
 	if (is_live(address))
 		return err_set(
 			err, EX_UNAVAILABLE, "cannot listen on %s: it is in use", address->text);
+	return 1;
+}
+
+static int clear_stale(const struct address *address, const struct bind_file *file, struct err *err)
+{
+	int found = find_stale(address, file, err);
+
+	if (found <= 0)
+		return found;
 	if (unlinkat(file->dir, file->name, 0) != 0)
 		return err_set(err, EX_CANTCREAT, "cannot replace the stale socket %s: %s",
 			address->text, strerror(errno));
@@ -232,20 +241,35 @@ void bind_remove(struct bind_file *file)
 	file->dir = -1;
 }
 
-bool bind_in_use(const struct address *wanted)
+static int check_path(const struct address *address, struct err *err)
+{
+	struct bind_file file = { .dir = -1 };
+	int rc = open_directory(address, &file, err);
+
+	if (rc == 0 && find_stale(address, &file, err) < 0)
+		rc = -1;
+	if (rc == 0 && faccessat(file.dir, ".", W_OK | X_OK, AT_EACCESS) != 0)
+		rc = err_set(err, EX_CANTCREAT, "cannot listen on %s: %s", address->text,
+			strerror(errno));
+	if (file.dir >= 0)
+		close(file.dir);
+	return rc;
+}
+
+int bind_check(const struct address *wanted, struct err *err)
 {
 	struct address address = *wanted;
-	bool used = false;
 
-	if (address.kind == ADDRESS_FD)
-		return false;
 	if (address.kind == ADDRESS_UNIX)
-		return is_live(&address);
+		return check_path(&address, err);
 	int fd = open_socket(&address);
 	if (fd < 0)
-		return false;
-	if (bind_net(fd, &address, NULL) != 0 || listen(fd, 1) != 0)
-		used = errno == EADDRINUSE;
+		return err_set(err, EX_OSERR, "cannot make a socket for %s: %s", address.text,
+			strerror(errno));
+	int rc = bind_net(fd, &address, err);
+	if (rc == 0 && listen(fd, 1) != 0)
+		rc = err_set(err, EX_UNAVAILABLE, "cannot listen on %s: %s", address.text,
+			errno == EADDRINUSE ? "it is in use" : strerror(errno));
 	close(fd);
-	return used;
+	return rc;
 }

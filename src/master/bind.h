@@ -16,7 +16,7 @@ struct err;
 
 /* The file of a unix socket that we bound, to be removed only if it is still ours. */
 struct bind_file {
-	int dir; /* O_PATH descriptor of its directory; -1: no file */
+	int dir; /* descriptor of its directory; -1: no file */
 	char name[108];
 	dev_t dev;
 	ino_t ino;
@@ -37,7 +37,7 @@ int bind_dress(
 /* Removes the socket's file if it is the one that was bound; closes file->dir. */
 void bind_remove(struct bind_file *file);
 
-/* Would bind_open() find the address in use? Binds nothing that stays. */
-bool bind_in_use(const struct address *address);
+/* What bind_open() would say; leaves nothing behind and changes nothing. Not for fd:NAME. */
+int bind_check(const struct address *wanted, struct err *err);
 
 #endif

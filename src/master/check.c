@@ -38,14 +38,15 @@ static void complain(const struct check *c, const char *key, int code, const cha
 
 static void complain(const struct check *c, const char *key, int code, const char *fmt, ...)
 {
-	char where[300], text[400];
+	char where[300], text[400], escaped[sizeof(text) * 4];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	err_list_add(c->errors, code, "%s: pool %s: %s",
-		conf_where(c->pool, key, where, sizeof(where)), c->pool->name, text);
+		conf_where(c->pool, key, where, sizeof(where)), c->pool->name,
+		log_escape(text, strlen(text), escaped, sizeof(escaped)));
 }
 
 static const struct passwd *find_user(const char *name)

@@ -16,7 +16,7 @@ struct pidfile; /* locked; exactly one process of a path has it */
 void daemon_fill_standard(void);
 
 /*
- * Locks the pidfile, without writing a pid. NULL and *err: EX_CANTCREAT, or DAEMON_RUNNING (75)
+ * Locks the pidfile, without writing a pid. NULL and *err: EX_CANTCREAT, or EX_TEMPFAIL (75)
  * when another process holds it. *unclean: a pid stands in it, so the last master died without
  * cleaning up.
  */

@@ -61,10 +61,10 @@ struct generation *generation_open(
 	return NULL;
 }
 
-void generation_enter(const struct generation *g)
+void generation_enter(const struct generation *generation)
 {
-	for (size_t i = 0; i < g->listener_count; i++)
-		listen_set_backlog(g->listeners[i], g->conf->backlog);
+	for (size_t i = 0; i < generation->listener_count; i++)
+		listen_set_backlog(generation->listeners[i], generation->conf->backlog);
 }
 
 void generation_leave(struct generation *g)

@@ -31,9 +31,9 @@ struct generation {
  * then nothing stays open. conf and set must outlive it. */
 struct generation *generation_open(
 	const struct conf_pool *conf, unsigned number, struct listen_set *set, struct err *err);
-/* Gives the listeners back: no worker will be started any more. */
 /* It is the one that serves from now on. */
-void generation_enter(const struct generation *g);
+void generation_enter(const struct generation *generation);
+/* Gives the listeners back: no worker will be started any more. */
 void generation_leave(struct generation *generation);
 /* Frees it; without workers only. */
 void generation_close(struct generation *generation);

@@ -24,7 +24,7 @@
 
 #define LIFE_ACTIONS(X)                                                 \
 	X(NONE)                                                         \
-	X(SERVE)   /* count it as ready */                              \
+	X(SERVE)   /* it is ready */                                    \
 	X(STOP)    /* send the stop-signal, start the stop-timeout */   \
 	X(KILL)    /* SIGKILL to its process group */                   \
 	X(REPLACE) /* it died unasked: log, count, replace by policy */ \

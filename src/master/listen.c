@@ -271,6 +271,7 @@ void listen_check(
 	struct listen_set *set, const struct conf *conf, int ours, struct err_list *errors)
 {
 	char where[300];
+	struct err err;
 
 	for (size_t p = 0; p < conf->pool_count; p++) {
 		const struct conf_pool *pool = conf->pools[p];
@@ -283,9 +284,8 @@ void listen_check(
 				continue;
 			if (a->kind == ADDRESS_FD)
 				continue; /* handed in at the start, not now */
-			if (bind_in_use(a) && !(ours > 0 && held_by(ours, a)))
-				err_list_add(errors, EX_UNAVAILABLE,
-					"%s: cannot listen on %s: it is in use", where, a->text);
+			if (bind_check(a, &err) != 0 && !(ours > 0 && held_by(ours, a)))
+				err_list_add(errors, err.code, "%s: listen: %s", where, err.text);
 		}
 	}
 }

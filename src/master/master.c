@@ -1,10 +1,10 @@
 /*
  * master: the event loop, from signal to command to action.
  *
- * Signals and children only set facts; each turn of the loop ends with one reconcile, which acts
- * and says when it wants to run next. A start is the first reload: from nothing to generation 1.
- * Until it is done any failure ends the daemon with a reason; after that, failures are logged and
- * survived.
+ * Signals become events of the loop, nothing runs in a handler; each turn of the loop ends with one
+ * reconcile, which acts and says when it wants to run next. A start is the first reload: from
+ * nothing to generation 1. Until it is done any failure ends the daemon with a reason; after that,
+ * failures are logged and survived.
  */
 #include "master/master.h"
 

@@ -25,7 +25,8 @@ void obituary_write(
 
 	spawn_status_text(status, how, sizeof(how));
 	if (w->was_ready && w->conf->kind != CONF_COMMAND)
-		snprintf(served, sizeof(served), " after %" PRIu64 " requests", requests);
+		snprintf(served, sizeof(served), " after %" PRIu64 " request%s", requests,
+			requests == 1 ? "" : "s");
 	obituary_tell(o, "to be replaced");
 	snprintf(o->text, sizeof(o->text), "pool %s: worker %d %s%s%s%s%.300s", pool, (int)w->pid,
 		how, served, w->was_ready ? "" : " before it was ready",

@@ -280,13 +280,20 @@ static void judge_death(struct pool *pool, const struct member *m, int status, u
 		board_read(pool->board, w->slot, &said);
 	o.requests = said.requests + (said.busy ? 1 : 0);
 	enum policy_death death = policy_judge(&o);
-	bool grown = policy_died(&pool->restart, death, m->generation->want, w->started, now);
-	if (death == POLICY_CRASH || grown || m->generation == pool->next)
-		obituary_write(&pool->obituary, pool->name, w, status, said.requests);
-	if (m->generation != pool->next || death == POLICY_CRASH || pool->failure.code != 0)
+	if (m->generation == pool->next && death == POLICY_FAILED_START) {
+		/* It ends the reload; no other is tried, and those that serve on have no part in
+		 * it. */
+		if (pool->failure.code == 0) {
+			obituary_write(&pool->obituary, pool->name, w, status, said.requests);
+			err_set(&pool->failure, w->code != 0 ? w->code : EX_UNAVAILABLE, "%s",
+				pool->obituary.text);
+			pool->obituary.text[0] = '\0';
+		}
 		return;
-	err_set(&pool->failure, w->code != 0 ? w->code : EX_UNAVAILABLE, "%s", pool->obituary.text);
-	pool->obituary.text[0] = '\0';
+	}
+	bool grown = policy_died(&pool->restart, death, m->generation->want, w->started, now);
+	if (death == POLICY_CRASH || grown)
+		obituary_write(&pool->obituary, pool->name, w, status, said.requests);
 }
 
 bool pool_died(struct pool *pool, pid_t pid, int status, uint64_t now)
@@ -397,9 +404,10 @@ static uint64_t fill(
 		if (start_member(pool, g, now, &err) == 0)
 			continue;
 		log_err("pool %s: cannot start a worker: %s", pool->name, err.text);
-		policy_died(&pool->restart, POLICY_FAILED_START, g->want, now, now);
 		if (g == pool->next)
 			pool->failure = err;
+		else
+			policy_died(&pool->restart, POLICY_FAILED_START, g->want, now, now);
 		return now + POLICY_DELAY_MIN;
 	}
 	return next;

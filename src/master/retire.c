@@ -1,5 +1,5 @@
 /*
- * retire: the ladder stop-signal, SIGKILL. When to climb is decided by the pool's deadlines.
+ * retire: the ladder stop-signal, SIGKILL. When to climb is decided by the deadlines in watch.c.
  */
 #include "master/retire.h"
 

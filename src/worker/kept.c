@@ -1,5 +1,5 @@
 /*
- * kept: a small set, and two functions that pass a descriptor (unix(7), SCM_RIGHTS).
+ * kept: a small set, and the passing of descriptors from worker to worker (unix(7), SCM_RIGHTS).
  *
  * Whoever receives takes the descriptor from a worker of the same pool: one that lies can only harm
  * workers that share its user, its listeners and its program.

@@ -5,15 +5,27 @@
 
 #include <dlfcn.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/conf.h"
 #include "preforkd_app.h"
 #include "worker/app_counter.h"
 
+static const struct preforkd_app *built_in(const char *name, char *why, size_t size)
+{
+	static const struct preforkd_app *const apps[] = { &app_counter };
+
+	for (size_t i = 0; i < sizeof(apps) / sizeof(apps[0]); i++)
+		if (strcmp(apps[i]->name, name) == 0)
+			return apps[i];
+	snprintf(why, size, "there is no built-in application %s", name);
+	return NULL;
+}
+
 const struct preforkd_app *module_load(const struct conf_pool *pool, char *why, size_t size)
 {
 	if (pool->kind == CONF_APP)
-		return &app_counter;
+		return built_in(pool->argv[0], why, size);
 	void *object = dlopen(pool->argv[0], RTLD_NOW | RTLD_LOCAL);
 	if (object == NULL) {
 		snprintf(why, size, "cannot load the module: %s", dlerror());

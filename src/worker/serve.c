@@ -11,6 +11,7 @@
  */
 #include "worker/serve.h"
 
+#include <assert.h>
 #include <bsd/unistd.h>
 #include <errno.h>
 #include <poll.h>
@@ -41,6 +42,8 @@
 
 /* Those with connections come first, in the order in which they are served. */
 enum source { SOURCE_HANDOVER, SOURCE_LISTENER, SOURCE_KEPT, SOURCE_SIGNAL, SOURCE_LIFELINE };
+
+static_assert(PREFORKD_APP_SHARED == BOARD_SHARED_CELLS, "what modules are promised is there");
 
 struct server {
 	const struct job *job;

@@ -207,3 +207,17 @@ def test_tmpfiles(tree):
     st = os.stat(other + "/run/preforkd")
     assert stat.S_IMODE(st.st_mode) == 0o755 and st.st_uid == 0
     assert os.path.isdir(other + "/var/log/preforkd")
+
+
+def test_modules_of_the_administrator_stay(tree):
+    """uninstall takes what install brought, and nothing else."""
+    module = tree.path("usr/lib/preforkd/hello.so")
+    with open(module, "w", encoding="utf-8") as f:
+        f.write("x")
+    tree.make("uninstall")
+    assert os.listdir(os.path.dirname(module)) == ["hello.so"]
+
+
+def test_manuals_name_the_real_places(tree):
+    for page in ("man8/preforkd.8", "man3/preforkd_app.3"):
+        assert "/usr/local/lib" not in read(tree.path("usr/share/man/" + page))

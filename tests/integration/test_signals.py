@@ -9,7 +9,7 @@ import time
 import pytest
 
 import fcgi
-from daemon import alive, free_port, make, often, read, title, wait_for
+from daemon import APPS, alive, free_port, make, often, read, title, wait_for
 from load import Load, Numbers, echo
 
 
@@ -134,6 +134,20 @@ def test_failed_reload_changes_nothing(daemon, apps, why):
         daemon.write(daemon.pool())
         assert daemon.reload() == "ok"
         wait_for(lambda: not set(before) & set(daemon.workers()))
+
+
+def test_failed_reload_does_not_slow_the_old_workers(daemon):
+    """The back-off of a program that cannot start is not that of those that serve."""
+    daemon.write(daemon.pool(command=APPS + "/plain", workers=6))
+    daemon.start()
+    daemon.write(daemon.pool(command="/bin/false", workers=6))
+    assert daemon.reload().startswith("failed")
+    assert "next try in" not in daemon.read_log()
+    before = set(daemon.workers())
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: len(set(daemon.workers()) - before) == 6)
+    assert "next try in" not in daemon.read_log()
 
 
 def test_log_that_cannot_be_opened_fails_the_reload(daemon):

@@ -151,6 +151,51 @@ def test_check_only(daemon):
 
 
 @pytest.mark.quick
+def test_check_says_what_a_start_would(daemon):
+    """Sockets that cannot be made, too: a restart must not stop what then cannot start."""
+    with open(daemon.dir + "/file.sock", "w", encoding="utf-8") as f:
+        f.write("x")
+    for listen, code, words in (
+            (daemon.dir + "/none/x.sock", 73, "cannot open the directory"),
+            (daemon.dir + "/file.sock", 73, "something that is no socket stands there"),
+            ("192.0.2.1:9000", 73, "annot assign requested address")):
+        daemon.write(daemon.pool(listen=listen))
+        for option in ("-t", "-F"):
+            done = daemon.run(option, "-c", daemon.conf)
+            assert done.returncode == code and words in done.stderr, (option, done)
+        assert "%s:7: listen: " % daemon.conf in daemon.run("-t", "-c", daemon.conf).stderr
+    os.unlink(daemon.dir + "/file.sock")
+    daemon.write(daemon.pool())
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(daemon.sock)
+    inode = os.stat(daemon.sock).st_ino
+    assert daemon.run("-t", "-c", daemon.conf).returncode == 0  # stale: it would be replaced
+    assert os.stat(daemon.sock).st_ino == inode
+    os.unlink(daemon.sock)
+
+
+@pytest.mark.quick
+def test_empty_pidfile_is_none(daemon):
+    daemon.write(daemon.pool())
+    daemon.start_foreground("-c", daemon.conf, "-p", "")
+    assert fcgi.number(daemon.sock) == 1
+    assert not os.path.exists(daemon.pidfile)
+
+
+@pytest.mark.quick
+def test_no_program_behind_the_dashes(daemon):
+    done = daemon.run("-F", "-l", daemon.sock, "--")
+    assert done.returncode == 64 and "no program stands behind --" in done.stderr
+
+
+@pytest.mark.quick
+def test_messages_are_escaped(daemon):
+    daemon.write(daemon.pool(command="/nonexistent/\x1b[31m"))
+    done = daemon.run("-t", "-c", daemon.conf)
+    assert "\x1b" not in done.stderr and "cannot run /nonexistent/" in done.stderr
+
+
+@pytest.mark.quick
 def test_print_parses_back_to_the_same(daemon):
     daemon.write(daemon.pool(workers=3, env_A='"x ; y"'),
                  daemon.pool("two", listen="127.0.0.1:1", command="/bin/sh -c 'a \"b\" ; c'"))
