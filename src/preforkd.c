@@ -4,6 +4,7 @@
  */
 #include <bsd/unistd.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -183,6 +184,7 @@ int main(int argc, char **argv)
 	struct err err;
 
 	daemon_fill_standard();
+	signal(SIGXFSZ, SIG_IGN); /* a log at its limit must not end us: a write then fails */
 	setproctitle_init(argc, argv, environ);
 	parse_options(argc, argv, &command);
 	command.options.file = absolute(command.options.file);

@@ -24,8 +24,9 @@
 #include <unistd.h>
 
 #include "common/err.h"
+#include "common/syslogd.h"
 
-#define LINE_SIZE 4608 /* an escaped line of output, with its prefix */
+#define LINE_SIZE 4000 /* a pipe that can be written takes PIPE_BUF bytes without waiting */
 
 struct log_file {
 	char *path;
@@ -37,8 +38,9 @@ static struct {
 	int level;
 	bool use_syslog;
 	struct log_file *file; /* NULL: stderr or syslog */
-	unsigned long lost;    /* lines that stderr did not take */
-} sink = { .level = LOG_NOTICE };
+	int stderr_fd;         /* that does not block; -1: there is only STDERR_FILENO */
+	unsigned long lost;    /* lines that stderr or syslog did not take */
+} sink = { .level = LOG_NOTICE, .stderr_fd = -1 };
 
 static const char *const level_names[] = {
 	[LOG_ERR] = "error",
@@ -185,6 +187,18 @@ void log_file_close(struct log_file *file)
 	free(file);
 }
 
+/* Our own description of a terminal or pipe, that does not block: setting that on the one we were
+ * given would change it for others. A stopped terminal takes less than it promises. */
+static void open_stderr(void)
+{
+	struct stat st;
+
+	if (sink.stderr_fd >= 0 || fstat(STDERR_FILENO, &st) != 0 ||
+		(!S_ISFIFO(st.st_mode) && !S_ISCHR(st.st_mode)))
+		return;
+	sink.stderr_fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+}
+
 int log_open(const char *to, int level, struct err *err)
 {
 	struct log_file *file = NULL;
@@ -199,8 +213,8 @@ int log_open(const char *to, int level, struct err *err)
 	sink.file = file;
 	sink.use_syslog = use_syslog;
 	sink.level = level;
-	if (use_syslog)
-		openlog("preforkd", LOG_PID | LOG_NDELAY, LOG_DAEMON);
+	if (file == NULL && !use_syslog)
+		open_stderr();
 	return 0;
 }
 
@@ -214,14 +228,26 @@ void log_set_level(int level)
 	sink.level = level;
 }
 
+static void to_syslog(int level, const char *line)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "%lu lines before this one could not be written", sink.lost);
+	if (sink.lost > 0 && syslogd_send(LOG_WARNING, text))
+		sink.lost = 0;
+	if (!syslogd_send(level, line))
+		sink.lost++;
+}
+
 static void to_stderr(const char *line)
 {
+	int fd = sink.stderr_fd >= 0 ? sink.stderr_fd : STDERR_FILENO;
 	char text[LINE_SIZE + 64];
 
 	if (sink.lost > 0) {
 		int n = snprintf(text, sizeof(text),
 			"preforkd: %lu lines before this one could not be written\n", sink.lost);
-		if (write_line(STDERR_FILENO, text, (size_t)n))
+		if (write_line(fd, text, (size_t)n))
 			sink.lost = 0;
 	}
 	int n = snprintf(text, sizeof(text), "preforkd: %s\n", line);
@@ -229,7 +255,7 @@ static void to_stderr(const char *line)
 		n = (int)sizeof(text) - 1;
 		text[n - 1] = '\n';
 	}
-	if (!write_line(STDERR_FILENO, text, (size_t)n))
+	if (!write_line(fd, text, (size_t)n))
 		sink.lost++;
 }
 
@@ -241,7 +267,7 @@ static void __attribute__((format(printf, 2, 0))) say(int level, const char *fmt
 		return;
 	vsnprintf(line, sizeof(line), fmt, ap);
 	if (sink.use_syslog) {
-		syslog(level, "%s", line);
+		to_syslog(level, line);
 	} else if (sink.file != NULL) {
 		snprintf(leveled, sizeof(leveled), "%s: %s", level_names[level], line);
 		log_file_line(sink.file, leveled);

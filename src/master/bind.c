@@ -12,6 +12,7 @@
 #include <linux/capability.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -180,10 +181,27 @@ static int open_socket(struct address *address)
 	return socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 }
 
+int bind_set_blocking(int fd, const struct conf_pool *pool)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return fcntl(
+		fd, F_SETFL, pool->kind == CONF_COMMAND ? flags & ~O_NONBLOCK : flags | O_NONBLOCK);
+}
+
+bool bind_is_alive(int fd)
+{
+	struct pollfd state = { .fd = fd, .events = POLLIN };
+	int listening = 0;
+	socklen_t size = sizeof(listening);
+
+	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening &&
+	       poll(&state, 1, 0) >= 0 && (state.revents & (POLLHUP | POLLERR)) == 0;
+}
+
 int bind_dress(int fd, const struct conf_pool *pool, const struct address *address, struct err *err)
 {
 	bool tcp = address->sa.ss_family == AF_INET || address->sa.ss_family == AF_INET6;
-	int flags = fcntl(fd, F_GETFL);
 
 	if (tcp && pool->allow_count > 0 && filter_attach(fd, pool->allow, pool->allow_count) != 0)
 		return err_set(err, errno == EPERM ? EX_NOPERM : EX_OSERR,
@@ -196,9 +214,7 @@ int bind_dress(int fd, const struct conf_pool *pool, const struct address *addre
 	 * acknowledgement. */
 	if (tcp)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
-	/* Exec'd programs want a blocking listener, our own loop one that never blocks. */
-	flags = pool->kind == CONF_COMMAND ? flags & ~O_NONBLOCK : flags | O_NONBLOCK;
-	if (fcntl(fd, F_SETFL, flags) != 0 || listen(fd, (int)pool->backlog) != 0)
+	if (bind_set_blocking(fd, pool) != 0 || listen(fd, (int)pool->backlog) != 0)
 		return err_set(err, errno == EADDRINUSE ? EX_UNAVAILABLE : EX_OSERR,
 			"cannot listen on %s: %s", address->text, strerror(errno));
 	return 0;

@@ -34,6 +34,12 @@ int bind_open(const struct conf_pool *pool, const struct address *wanted, struct
 int bind_dress(
 	int fd, const struct conf_pool *pool, const struct address *address, struct err *err);
 
+/* Exec'd programs want a blocking listener, our own loop one that never blocks. */
+int bind_set_blocking(int fd, const struct conf_pool *pool);
+
+/* Does it still listen? Whoever shares a listener can shut it down for all. */
+bool bind_is_alive(int fd);
+
 /* Removes the socket's file if it is the one that was bound; closes file->dir. */
 void bind_remove(struct bind_file *file);
 

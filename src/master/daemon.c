@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -239,7 +240,10 @@ static void __attribute__((noreturn)) wait_for_report(int fd, pid_t child)
 	size_t have = 0;
 	ssize_t n;
 	int status = 0;
+	sigset_t none;
 
+	sigemptyset(&none); /* who waits may lose patience */
+	sigprocmask(SIG_SETMASK, &none, NULL);
 	while (have < sizeof(said) && (n = read(fd, to + have, sizeof(said) - have)) != 0) {
 		if (n > 0)
 			have += (size_t)n;

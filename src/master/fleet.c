@@ -135,7 +135,7 @@ static void abort_transaction(struct fleet *f, uint64_t now)
 	f->next = NULL;
 }
 
-static int prepare_pools(struct fleet *f, struct err *err)
+static int prepare_pools(struct fleet *f, uint64_t now, struct err *err)
 {
 	for (size_t i = 0; i < f->next->pool_count; i++) {
 		const struct conf_pool *conf = f->next->pools[i];
@@ -145,7 +145,7 @@ static int prepare_pools(struct fleet *f, struct err *err)
 			pool = add_pool(f, conf->name);
 		if (pool == NULL)
 			return err_set(err, EX_OSERR, "out of memory");
-		if (pool_prepare(pool, conf, f->number, err) != 0)
+		if (pool_prepare(pool, conf, f->number, now, err) != 0)
 			return -1;
 	}
 	return 0;
@@ -155,7 +155,7 @@ int fleet_prepare(struct fleet *f, struct conf *conf, uint64_t now, struct err *
 {
 	f->next = conf;
 	f->number++;
-	if (prepare_pools(f, err) == 0)
+	if (prepare_pools(f, now, err) == 0)
 		return 0;
 	f->next = NULL;
 	for (size_t i = 0; i < f->pool_count; i++)

@@ -16,8 +16,9 @@ struct output_sink;
 struct generation {
 	unsigned number; /* of the configuration it was made from */
 	const struct conf_pool *conf;
-	unsigned want;    /* workers that should be ready */
-	unsigned workers; /* that live, in any state; the owner counts */
+	unsigned want;                   /* workers that should be ready */
+	struct generation *next_retired; /* in the owner's list */
+	unsigned workers;                /* that live, in any state; the owner counts */
 	int *listener_fds;
 	size_t listener_count; /* 0 after generation_leave() */
 	struct output_sink *sink;

@@ -3,13 +3,24 @@
  */
 #include "master/handover.h"
 
+#include <poll.h>
+#include <stdbool.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+static bool is_alive(int fd)
+{
+	struct pollfd state = { .fd = fd, .events = POLLOUT };
+
+	return poll(&state, 1, 0) == 1 && (state.revents & POLLHUP) == 0;
+}
+
 int handover_open(struct handover *handover)
 {
-	if (handover->fds[0] >= 0)
+	/* A worker may have shut it down for all. */
+	if (handover->fds[0] >= 0 && is_alive(handover->fds[0]))
 		return 0;
+	handover_end(handover);
 	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, handover->fds);
 }
 

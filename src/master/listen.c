@@ -32,6 +32,7 @@ struct entry {
 	bool adopted;
 	char *name; /* of an adopted one, from LISTEN_FDNAMES */
 	bool dressed;
+	bool dead; /* shut down by somebody: no longer found */
 	enum conf_kind kind;
 	struct entry *next;
 };
@@ -114,6 +115,9 @@ int listen_adopt(struct listen_set *set, struct err *err)
 		snprintf(entry->address.text, sizeof(entry->address.text), "fd:%.100s",
 			name ? name : "");
 	}
+	/* Whatever else we have inherited is not ours: its owner may wait for it to be closed. */
+	if (rc == 0)
+		close_range(LISTEN_FDS_START + (unsigned)count, ~0u, 0);
 	free(names);
 	unsetenv("LISTEN_PID");
 	unsetenv("LISTEN_FDS");
@@ -160,7 +164,7 @@ static bool same_address(const struct entry *entry, const struct address *wanted
 static struct entry *find(struct listen_set *set, const struct address *wanted)
 {
 	for (struct entry *e = set->first; e != NULL; e = e->next)
-		if (same_address(e, wanted))
+		if (!e->dead && same_address(e, wanted))
 			return e;
 	return NULL;
 }
@@ -180,6 +184,7 @@ static struct listener *reuse(struct entry *entry, const struct conf_pool *pool,
 	}
 	if (!entry->dressed && bind_dress(entry->listener.fd, pool, &entry->address, err) != 0)
 		return NULL;
+	bind_set_blocking(entry->listener.fd, pool); /* a worker may have changed it for all */
 	entry->dressed = true;
 	entry->kind = pool->kind;
 	entry->users++;
@@ -192,6 +197,12 @@ struct listener *listen_get(struct listen_set *set, const struct conf_pool *pool
 	struct entry *entry = find(set, address);
 	struct bind_file file;
 
+	if (entry != NULL && entry->users > 0 && !bind_is_alive(entry->listener.fd)) {
+		log_err("%s was shut down by one of its workers, opened anew", address->text);
+		bind_remove(&entry->file);
+		entry->dead = true; /* closed with the last who uses it */
+		entry = NULL;
+	}
 	if (entry != NULL)
 		return reuse(entry, pool, err);
 	if (address->kind == ADDRESS_FD) {

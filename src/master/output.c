@@ -18,7 +18,7 @@
 #include "common/err.h"
 #include "common/log.h"
 
-#define LINE_MAX_BYTES 1024     /* raw bytes; escaped at most four times as long */
+#define LINE_MAX_BYTES 960 /* raw bytes; escaped four times as long at most, the log takes 4000 */
 #define LINES_PER_SECOND 1000u  /* of one pool */
 #define LAST_BYTES (256 * 1024) /* taken from the pipe of a dead worker at most */
 

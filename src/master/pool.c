@@ -25,33 +25,27 @@
 #include "master/output.h"
 #include "master/policy.h"
 #include "master/retire.h"
+#include "master/roster.h"
 #include "master/spawn.h"
 #include "master/watch.h"
 
-#define STARTS_PER_TURN 32 /* then the loop sees to signals and output before it goes on */
-
-/* A worker of ours: what we watch, and the generation it belongs to. */
-struct member {
-	struct watch *watch; /* NULL: the slot is free */
-	struct generation *generation;
-	bool proven;
-};
+#define DEADLINE_GRACE 1000 /* ms beyond the time that each single worker has */
+#define STARTS_PER_TURN 32  /* then the loop sees to signals and output before it goes on */
 
 struct pool {
 	char name[40];
 	const struct watch_context *context;
 	struct listen_set *listen;
-	struct board *board;        /* NULL until a generation serves inside preforkd */
-	struct handover handover;   /* none until then */
-	struct member *members;     /* by slot, from 1 */
-	unsigned slots;             /* highest slot there is */
+	struct board *board;      /* NULL until a generation serves inside preforkd */
+	struct handover handover; /* none until then */
+	struct roster roster;
 	struct generation *current; /* NULL: not yet, or no more */
 	struct generation *next;    /* NULL: no reload under way */
 	struct err failure;         /* why next cannot become current; code 0: nothing yet */
+	uint64_t next_deadline;     /* when next must be ready */
 	struct policy_restart restart;
-	struct generation **retired; /* old ones with workers left */
-	size_t retired_count;
-	struct obituary obituary; /* of the last death, until what happens next is known */
+	struct generation *retired; /* old ones with workers left */
+	struct obituary obituary;   /* of the last death, until what happens next is known */
 };
 
 struct pool *pool_new(
@@ -72,12 +66,13 @@ void pool_free(struct pool *pool)
 {
 	generation_close(pool->current);
 	generation_close(pool->next);
-	for (size_t i = 0; i < pool->retired_count; i++)
-		generation_close(pool->retired[i]);
+	for (struct generation *g = pool->retired, *next; g != NULL; g = next) {
+		next = g->next_retired;
+		generation_close(g);
+	}
 	board_destroy(pool->board);
 	handover_end(&pool->handover);
-	free(pool->retired);
-	free(pool->members);
+	roster_free(&pool->roster);
 	free(pool);
 }
 
@@ -89,65 +84,48 @@ const char *pool_name(const struct pool *pool)
 /* Room for slots 1..slots, in the table and on the board. */
 static int make_room(struct pool *pool, unsigned slots, bool in_process, struct err *err)
 {
-	if (slots > pool->slots) {
-		struct member *members = calloc(slots + 1u, sizeof(*members));
-
-		if (members == NULL)
-			return err_set(err, EX_OSERR, "pool %s: out of memory", pool->name);
-		if (pool->members != NULL)
-			memcpy(members, pool->members, (pool->slots + 1u) * sizeof(*members));
-		free(pool->members);
-		pool->members = members;
-		pool->slots = slots;
-	}
+	if (roster_grow(&pool->roster, slots) != 0)
+		return err_set(err, EX_OSERR, "pool %s: out of memory", pool->name);
 	if (!in_process)
 		return 0;
 	if (pool->board == NULL)
-		pool->board = board_create(pool->slots);
+		pool->board = board_create(pool->roster.slots);
 	if (handover_open(&pool->handover) != 0)
 		return err_set(err, EX_OSERR, "pool %s: cannot make a socket pair: %s", pool->name,
 			strerror(errno));
-	if (pool->board == NULL || board_grow(pool->board, pool->slots) != 0)
+	if (pool->board == NULL || board_grow(pool->board, pool->roster.slots) != 0)
 		return err_set(err, EX_OSERR, "pool %s: cannot make its scoreboard: %s", pool->name,
 			strerror(errno));
 	return 0;
 }
 
-int pool_prepare(struct pool *pool, const struct conf_pool *conf, unsigned number, struct err *err)
+int pool_prepare(struct pool *pool, const struct conf_pool *conf, unsigned number, uint64_t now,
+	struct err *err)
 {
 	unsigned most = conf->workers;
+	uint64_t patience = conf->start_timeout;
 
 	if (pool->current != NULL && pool->current->want > most)
 		most = pool->current->want;
+	/* The slots may still be taken by those that the reload before has retired. */
+	for (const struct generation *g = pool->retired; g != NULL; g = g->next_retired)
+		if (patience < conf->start_timeout + g->conf->stop_timeout)
+			patience = conf->start_timeout + g->conf->stop_timeout;
 	if (make_room(pool, 2 * most, conf->kind != CONF_COMMAND, err) != 0)
 		return -1;
 	pool->next = generation_open(conf, number, pool->listen, err);
 	if (pool->next == NULL)
 		return -1;
 	pool->failure.code = 0;
+	pool->next_deadline = now + patience + DEADLINE_GRACE;
 	/* A reload is the administrator's word that things are different now. */
 	pool->restart.delay = 0;
 	return 0;
 }
 
-static unsigned count(const struct pool *pool, const struct generation *g, bool ready_only)
-{
-	unsigned n = 0;
-
-	for (unsigned s = 1; s <= pool->slots; s++) {
-		const struct member *m = &pool->members[s];
-
-		if (m->watch == NULL || (g != NULL && m->generation != g))
-			continue;
-		if (m->watch->state == LIFE_UP || (!ready_only && m->watch->state == LIFE_STARTING))
-			n++;
-	}
-	return n;
-}
-
 unsigned pool_ready(const struct pool *pool)
 {
-	return count(pool, NULL, true);
+	return roster_count(&pool->roster, NULL, true);
 }
 
 enum pool_progress pool_progress(const struct pool *pool, struct err *err)
@@ -158,14 +136,16 @@ enum pool_progress pool_progress(const struct pool *pool, struct err *err)
 		*err = pool->failure;
 		return POOL_FAILED;
 	}
-	return count(pool, pool->next, true) >= pool->next->want ? POOL_PREPARED : POOL_PENDING;
+	return roster_count(&pool->roster, pool->next, true) >= pool->next->want ? POOL_PREPARED
+										 : POOL_PENDING;
 }
 
 static void retire_members(struct pool *pool, const struct generation *g, uint64_t now)
 {
-	for (unsigned s = 1; s <= pool->slots; s++)
-		if (pool->members[s].watch != NULL && pool->members[s].generation == g)
-			watch_event(pool->members[s].watch, LIFE_EV_RETIRE, now);
+	for (unsigned s = 1; s <= pool->roster.slots; s++)
+		if (pool->roster.members[s].watch != NULL &&
+			pool->roster.members[s].generation == g)
+			watch_event(pool->roster.members[s].watch, LIFE_EV_RETIRE, now);
 }
 
 /* Out of service: its workers retire, and it is freed with the last of them. */
@@ -173,34 +153,37 @@ static void retire_generation(struct pool *pool, struct generation *g, uint64_t 
 {
 	retire_members(pool, g, now);
 	generation_leave(g);
-	struct generation **retired =
-		realloc(pool->retired, (pool->retired_count + 1) * sizeof(struct generation *));
-	if (retired == NULL)
-		return; /* it stays allocated: workers still point to it */
-	pool->retired = retired;
-	pool->retired[pool->retired_count++] = g;
+	g->next_retired = pool->retired;
+	pool->retired = g;
 }
 
 static void bury_generations(struct pool *pool)
 {
-	size_t kept = 0;
-
-	for (size_t i = 0; i < pool->retired_count; i++) {
-		if (pool->retired[i]->workers > 0)
-			pool->retired[kept++] = pool->retired[i];
-		else
-			generation_close(pool->retired[i]);
+	for (struct generation **at = &pool->retired, *g; (g = *at) != NULL;) {
+		if (g->workers > 0) {
+			at = &g->next_retired;
+			continue;
+		}
+		*at = g->next_retired;
+		generation_close(g);
 	}
-	pool->retired_count = kept;
+}
+
+static bool same_user(const struct conf_pool *a, const struct conf_pool *b)
+{
+	const char *x = a->chroot != NULL ? a->chroot : "", *y = b->chroot != NULL ? b->chroot : "";
+
+	return a->uid == b->uid && a->gid == b->gid && strcmp(x, y) == 0;
 }
 
 void pool_commit(struct pool *pool, uint64_t now)
 {
 	if (pool->next == NULL)
 		return;
-	if (pool->next->conf->kind == CONF_COMMAND)
-		handover_end(
-			&pool->handover); /* programs take no connections but from a listener */
+	/* Programs take no connections but from a listener; and none goes from user to user. */
+	if (pool->next->conf->kind == CONF_COMMAND ||
+		(pool->current != NULL && !same_user(pool->current->conf, pool->next->conf)))
+		handover_end(&pool->handover);
 	if (pool->current != NULL)
 		retire_generation(pool, pool->current, now);
 	pool->current = pool->next;
@@ -227,9 +210,9 @@ void pool_stop(struct pool *pool, uint64_t now)
 
 void pool_cut(struct pool *pool, uint64_t now)
 {
-	for (unsigned s = 1; s <= pool->slots; s++)
-		if (pool->members[s].watch != NULL)
-			watch_event(pool->members[s].watch, LIFE_EV_CUT, now);
+	for (unsigned s = 1; s <= pool->roster.slots; s++)
+		if (pool->roster.members[s].watch != NULL)
+			watch_event(pool->roster.members[s].watch, LIFE_EV_CUT, now);
 }
 
 void pool_scale(struct pool *pool, int by, uint64_t now)
@@ -247,8 +230,9 @@ void pool_scale(struct pool *pool, int by, uint64_t now)
 	g->want = by > 0 ? g->want + 1 : g->want - 1;
 	log_notice("pool %s: %u workers wanted", pool->name, g->want);
 	/* The youngest goes: the highest slot of those that serve. */
-	for (unsigned s = pool->slots; s > 0 && count(pool, g, false) > g->want; s--) {
-		struct member *m = &pool->members[s];
+	for (unsigned s = pool->roster.slots;
+		s > 0 && roster_count(&pool->roster, g, false) > g->want; s--) {
+		struct member *m = &pool->roster.members[s];
 
 		if (m->watch != NULL && m->generation == g)
 			watch_event(m->watch, LIFE_EV_RETIRE, now);
@@ -261,8 +245,8 @@ void pool_reopen(struct pool *pool)
 		output_sink_reopen(pool->current->sink);
 	if (pool->next != NULL)
 		output_sink_reopen(pool->next->sink);
-	for (size_t i = 0; i < pool->retired_count; i++)
-		output_sink_reopen(pool->retired[i]->sink);
+	for (const struct generation *g = pool->retired; g != NULL; g = g->next_retired)
+		output_sink_reopen(g->sink);
 }
 
 static void judge_death(struct pool *pool, const struct member *m, int status, uint64_t now)
@@ -280,7 +264,7 @@ static void judge_death(struct pool *pool, const struct member *m, int status, u
 		board_read(pool->board, w->slot, &said);
 	o.requests = said.requests + (said.busy ? 1 : 0);
 	enum policy_death death = policy_judge(&o);
-	if (m->generation == pool->next && death == POLICY_FAILED_START) {
+	if (m->generation == pool->next && (death == POLICY_FAILED_START || !w->was_ready)) {
 		/* It ends the reload; no other is tried, and those that serve on have no part in
 		 * it. */
 		if (pool->failure.code == 0) {
@@ -298,15 +282,14 @@ static void judge_death(struct pool *pool, const struct member *m, int status, u
 
 bool pool_died(struct pool *pool, pid_t pid, int status, uint64_t now)
 {
-	struct member *m = NULL;
+	struct member *m = roster_find(&pool->roster, pid);
 	char how[64];
 
-	for (unsigned s = 1; s <= pool->slots && m == NULL; s++)
-		if (pool->members[s].watch != NULL && pool->members[s].watch->pid == pid)
-			m = &pool->members[s];
 	if (m == NULL)
 		return false;
-	retire_leftovers(pid, m->watch->conf->stop_signal);
+	/* What a module has forked has inherited that TERM is blocked. */
+	retire_leftovers(
+		pid, m->watch->conf->kind == CONF_COMMAND ? m->watch->conf->stop_signal : SIGKILL);
 	watch_collect(m->watch);
 	enum life_state before = m->watch->state;
 	if (life_step(before, LIFE_EV_DIED).action == LIFE_DO_REPLACE)
@@ -321,39 +304,13 @@ bool pool_died(struct pool *pool, pid_t pid, int status, uint64_t now)
 	return true;
 }
 
-/* The listener of a command pool that the fewest workers of the generation serve. */
-static size_t poorest_listener(const struct pool *pool, const struct generation *g)
-{
-	size_t best = 0;
-	unsigned fewest = UINT32_MAX;
-
-	for (size_t l = 0; g->conf->kind == CONF_COMMAND && l < g->listener_count; l++) {
-		unsigned n = 0;
-
-		for (unsigned s = 1; s <= pool->slots; s++) {
-			const struct member *m = &pool->members[s];
-
-			if (m->watch != NULL && m->generation == g && m->watch->listener == l &&
-				(m->watch->state == LIFE_UP || m->watch->state == LIFE_STARTING))
-				n++;
-		}
-		if (n < fewest) {
-			fewest = n;
-			best = l;
-		}
-	}
-	return best;
-}
-
 static int start_member(struct pool *pool, struct generation *g, uint64_t now, struct err *err)
 {
 	bool command = g->conf->kind == CONF_COMMAND;
-	size_t listener = poorest_listener(pool, g);
-	unsigned slot = 1;
+	size_t listener = roster_poorest_listener(&pool->roster, g);
+	unsigned slot = roster_free_slot(&pool->roster);
 
-	while (slot <= pool->slots && pool->members[slot].watch != NULL)
-		slot++;
-	if (slot > pool->slots)
+	if (slot == 0)
 		return err_set(err, EX_OSERR, "pool %s: no slot is free", pool->name);
 	if (!command)
 		board_clear(pool->board, slot);
@@ -368,7 +325,7 @@ static int start_member(struct pool *pool, struct generation *g, uint64_t now, s
 	if (w == NULL)
 		return -1;
 	w->listener = listener;
-	pool->members[slot] = (struct member){ .watch = w, .generation = g };
+	pool->roster.members[slot] = (struct member){ .watch = w, .generation = g };
 	g->workers++;
 	char next[48];
 	snprintf(next, sizeof(next), "replaced by %d", (int)w->pid);
@@ -376,20 +333,11 @@ static int start_member(struct pool *pool, struct generation *g, uint64_t now, s
 	return 0;
 }
 
-static unsigned alive(const struct pool *pool)
-{
-	unsigned n = 0;
-
-	for (unsigned s = 1; s <= pool->slots; s++)
-		n += pool->members[s].watch != NULL;
-	return n;
-}
-
 /* Starts what is missing of one generation, as far as policy and the limit allow. */
 static uint64_t fill(
 	struct pool *pool, struct generation *g, unsigned limit, bool probing, uint64_t now)
 {
-	unsigned have = count(pool, g, false), living = alive(pool);
+	unsigned have = roster_count(&pool->roster, g, false), living = roster_alive(&pool->roster);
 	uint64_t next = UINT64_MAX;
 	struct err err;
 
@@ -419,8 +367,8 @@ static bool look_at_trials(struct pool *pool, uint64_t now, uint64_t *next)
 {
 	bool probing = false;
 
-	for (unsigned s = 1; pool->restart.delay > 0 && s <= pool->slots; s++) {
-		struct member *m = &pool->members[s];
+	for (unsigned s = 1; pool->restart.delay > 0 && s <= pool->roster.slots; s++) {
+		struct member *m = &pool->roster.members[s];
 		struct board_worker said = { 0 };
 
 		if (m->watch == NULL || m->watch->started < pool->restart.last_failure ||
@@ -447,22 +395,36 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+/* Workers that are killed again and again before all are ready must not hold a reload for ever. */
+static uint64_t follow_deadline(struct pool *pool, uint64_t now)
+{
+	if (roster_count(&pool->roster, pool->next, true) >= pool->next->want)
+		return UINT64_MAX;
+	if (now >= pool->next_deadline)
+		err_set(&pool->failure, EX_UNAVAILABLE,
+			"pool %s: its %u workers were not all ready in time", pool->name,
+			pool->next->want);
+	return pool->next_deadline > now ? pool->next_deadline : now;
+}
+
 uint64_t pool_reconcile(struct pool *pool, uint64_t now)
 {
 	uint64_t next = UINT64_MAX;
 	char what[64];
 
-	for (unsigned s = 1; s <= pool->slots; s++)
-		if (pool->members[s].watch != NULL)
-			next = earlier(next, watch_follow(pool->members[s].watch, now));
+	for (unsigned s = 1; s <= pool->roster.slots; s++)
+		if (pool->roster.members[s].watch != NULL)
+			next = earlier(next, watch_follow(pool->roster.members[s].watch, now));
 	bool probing = look_at_trials(pool, now, &next);
 	unsigned most = pool->current != NULL ? pool->current->want : 0;
 	if (pool->next != NULL && pool->next->want > most)
 		most = pool->next->want;
 	if (pool->current != NULL)
 		next = earlier(next, fill(pool, pool->current, 2 * most, probing, now));
-	if (pool->next != NULL && pool->failure.code == 0)
+	if (pool->next != NULL && pool->failure.code == 0) {
 		next = earlier(next, fill(pool, pool->next, 2 * most, probing, now));
+		next = earlier(next, follow_deadline(pool, now));
+	}
 	if (pool->restart.delay > 0) {
 		snprintf(what, sizeof(what), "next try in %" PRIu64 " ms", pool->restart.delay);
 		obituary_tell(&pool->obituary, what);
@@ -475,7 +437,7 @@ uint64_t pool_reconcile(struct pool *pool, uint64_t now)
 
 bool pool_is_empty(const struct pool *pool)
 {
-	return alive(pool) == 0;
+	return roster_alive(&pool->roster) == 0;
 }
 
 bool pool_is_stopped(const struct pool *pool)
@@ -488,8 +450,8 @@ bool pool_uses(const struct pool *pool, unsigned number)
 	if ((pool->current != NULL && pool->current->number == number) ||
 		(pool->next != NULL && pool->next->number == number))
 		return true;
-	for (size_t i = 0; i < pool->retired_count; i++)
-		if (pool->retired[i]->number == number)
+	for (const struct generation *g = pool->retired; g != NULL; g = g->next_retired)
+		if (g->number == number)
 			return true;
 	return false;
 }

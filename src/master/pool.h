@@ -26,7 +26,8 @@ const char *pool_name(const struct pool *pool);
 
 /* Opens what the next generation needs; its workers are started by pool_reconcile(). On failure
  * nothing has changed. conf stays in use until pool_uses() says otherwise. */
-int pool_prepare(struct pool *pool, const struct conf_pool *conf, unsigned number, struct err *err);
+int pool_prepare(struct pool *pool, const struct conf_pool *conf, unsigned number, uint64_t now,
+	struct err *err);
 
 enum pool_progress { POOL_PENDING, POOL_PREPARED, POOL_FAILED };
 /* How the next generation is doing; *err when it failed. Without one: POOL_PREPARED. */

@@ -13,11 +13,11 @@ void retire_ask(pid_t pid, int stop_signal)
 
 void retire_kill(pid_t pid)
 {
-	if (kill(-pid, SIGKILL) != 0)
-		kill(pid, SIGKILL); /* it has not got its process group yet, or has left it */
+	kill(-pid, SIGKILL);
+	kill(pid, SIGKILL); /* it may have left its group, or not have got it yet */
 }
 
-void retire_leftovers(pid_t pid, int stop_signal)
+void retire_leftovers(pid_t pid, int signo)
 {
-	kill(-pid, stop_signal);
+	kill(-pid, signo);
 }

@@ -17,6 +17,6 @@ void retire_ask(pid_t pid, int stop_signal);
 void retire_kill(pid_t pid);
 
 /* It is dead but not yet reaped: what it left behind in its process group has no use any more. */
-void retire_leftovers(pid_t pid, int stop_signal);
+void retire_leftovers(pid_t pid, int signo);
 
 #endif

@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -35,9 +36,18 @@ static void wrap(struct parcel *p)
 	p->msg.msg_controllen = sizeof(p->control.bytes);
 }
 
+void kept_limit(struct kept *kept)
+{
+	struct rlimit limit;
+
+	kept->most = KEPT_MAX;
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / 2 < KEPT_MAX)
+		kept->most = (size_t)limit.rlim_cur / 2;
+}
+
 bool kept_add(struct kept *kept, int fd)
 {
-	if (kept->count == KEPT_MAX)
+	if (kept->count >= kept->most)
 		return false;
 	kept->fds[kept->count++] = fd;
 	return true;

@@ -15,10 +15,13 @@
 
 struct kept {
 	int fds[KEPT_MAX];
-	size_t count;
+	size_t count, most;
 };
 
-/* False: there are KEPT_MAX already. */
+/* At most half of the descriptors that the worker may have: the application needs some. */
+void kept_limit(struct kept *kept);
+
+/* False: there are as many as there may be. */
 bool kept_add(struct kept *kept, int fd);
 void kept_forget(struct kept *kept, int fd);
 /* Any one of them, which is then no longer in the set; -1 when there is none. */

@@ -8,9 +8,10 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
-#define LINGER_MS 2000 /* for the rest of a request that the application did not read */
+#define LINGER_MS 2000 /* in all, for the rest of a request that the application did not read */
 #define LINGER_BYTES (64 << 20)
 
 static FCGX_Request request; /* libfcgi's own state; one for the process */
@@ -41,6 +42,14 @@ static bool has_unread_body(void)
 	return length != NULL && strtoull(length, NULL, 10) > 0 && !FCGX_HasSeenEOF(request.in);
 }
 
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
 /* Closing a socket with unread bytes resets it, and the client may lose the answer. */
 static void close_gently(int fd, bool unread)
 {
@@ -55,7 +64,8 @@ static void close_gently(int fd, bool unread)
 	}
 	if (unread && n != 0)
 		shutdown(fd, SHUT_WR);
-	while (unread && n != 0 && total < LINGER_BYTES) {
+	uint64_t end = now_ms() + LINGER_MS;
+	while (unread && n != 0 && total < LINGER_BYTES && now_ms() < end) {
 		struct pollfd readable = { .fd = fd, .events = POLLIN };
 
 		if (poll(&readable, 1, LINGER_MS) != 1)
@@ -71,14 +81,15 @@ static void close_gently(int fd, bool unread)
 enum request_end request_serve(const struct preforkd_app *app, int fd)
 {
 	request.ipcFd = fd;
-	request.keepConnection =
-		1; /* so that its first FCGX_Finish_r() leaves the descriptor alone */
+	request.keepConnection = 1; /* its first FCGX_Finish_r() leaves the descriptor alone */
 	if (FCGX_Accept_r(&request) != 0)
 		return REQUEST_NONE; /* it has closed the connection */
 	int status = app->handle(&request);
 	FCGX_SetExitStatus(status, request.out);
 	bool keep = request.keepConnection != 0, unread = has_unread_body();
-	if (keep && unread) {
+	/* The end of the body may come late even where there is none: it belongs to this request.
+	 */
+	if (keep && FCGX_HasSeenEOF(request.in) == 0) {
 		FCGX_FFlush(request.out);
 		keep = drain_body();
 	}

@@ -38,6 +38,7 @@
 
 #define EVENTS 16
 #define FIRST_BYTE_MS 10
+#define SHORTAGE_MS 50 /* until descriptors or memory are tried again */
 #define ORPHAN_SIGNAL SIGRTMIN
 
 /* Those with connections come first, in the order in which they are served. */
@@ -52,6 +53,7 @@ struct server {
 	int epoll, signals;
 	bool leaving, abandoned; /* told to go; the master is dead */
 	struct kept kept;
+	int patience; /* ms, with a new connection */
 };
 
 /* For the signal handler alone. */
@@ -90,7 +92,8 @@ static int watch_fd(const struct server *s, int fd, enum source source, uint32_t
 /* libfcgi takes over PIPE, USR1 and TERM, so it comes first and we have the last word. */
 static int arrange_signals(struct server *s)
 {
-	static const int ignored[] = { SIGPIPE, SIGHUP, SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU };
+	static const int ignored[] = { SIGPIPE, SIGXFSZ, SIGHUP, SIGUSR1, SIGUSR2, SIGTTIN,
+		SIGTTOU };
 	struct sigaction ignore = { .sa_handler = SIG_IGN };
 	struct sigaction release = { .sa_handler = on_orphaned, .sa_flags = SA_RESTART };
 	sigset_t leave;
@@ -154,13 +157,6 @@ static bool serve_connection(struct server *s, int fd)
 	return end == REQUEST_KEPT;
 }
 
-/* One more than we can keep is closed. */
-static void keep(struct server *s, int fd)
-{
-	if (watch_fd(s, fd, SOURCE_KEPT, 0) != 0 || !kept_add(&s->kept, fd))
-		close(fd);
-}
-
 /* Closing alone would not take it out of the set: it may be open elsewhere. */
 static void unkeep(struct server *s, int fd)
 {
@@ -168,11 +164,40 @@ static void unkeep(struct server *s, int fd)
 	kept_forget(&s->kept, fd);
 }
 
-static bool is_silent(int fd, int patience)
+static void drop(struct server *s, int fd)
+{
+	unkeep(s, fd);
+	close(fd);
+}
+
+/* One more than we can keep is closed. */
+static void keep(struct server *s, int fd)
+{
+	if (watch_fd(s, fd, SOURCE_KEPT, 0) != 0)
+		close(fd);
+	else if (!kept_add(&s->kept, fd))
+		drop(s, fd);
+}
+
+static bool is_silent(int fd)
 {
 	struct pollfd readable = { .fd = fd, .events = POLLIN };
 
-	return poll(&readable, 1, patience) == 0;
+	return poll(&readable, 1, 0) == 0;
+}
+
+/* A web server sends the first byte right after the connect. While clients come that do not, we
+ * have less patience with each: the others wait for us. */
+static bool stays_silent(struct server *s, int fd)
+{
+	struct pollfd readable = { .fd = fd, .events = POLLIN };
+	bool silent = poll(&readable, 1, s->patience) == 0;
+
+	if (silent && s->patience > 1)
+		s->patience /= 2;
+	else if (!silent && s->patience < FIRST_BYTE_MS)
+		s->patience++;
+	return silent;
 }
 
 static enum source source_of(const struct epoll_event *event)
@@ -185,13 +210,33 @@ static int fd_of(const struct epoll_event *event)
 	return (int)(uint32_t)event->data.u64;
 }
 
-/* libfcgi would wait for the first byte and serve nobody else meanwhile. A web server sends it
- * right after the connect: whoever does not is put aside. */
+/* Nothing can be accepted: the listener was shut down by somebody who shares it, or descriptors or
+ * memory are short. Both would make the loop spin. */
+static void mend_accept(struct server *s, int listener)
+{
+	if (errno == EINVAL) {
+		epoll_ctl(s->epoll, EPOLL_CTL_DEL, listener, NULL);
+		fprintf(stderr, "a listener was shut down by another process\n");
+		return;
+	}
+	if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
+		return;
+	int idle = kept_take(&s->kept);
+	if (idle >= 0)
+		drop(s, idle);
+	else
+		poll(NULL, 0, SHORTAGE_MS);
+}
+
+/* libfcgi would wait for the first byte and serve nobody else meanwhile: whoever does not send it
+ * is put aside. */
 static int take_new(struct server *s, int listener)
 {
 	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 
-	if (fd >= 0 && is_silent(fd, FIRST_BYTE_MS)) {
+	if (fd < 0)
+		mend_accept(s, listener);
+	if (fd >= 0 && stays_silent(s, fd)) {
 		keep(s, fd);
 		return -1;
 	}
@@ -202,9 +247,9 @@ static int take_over(struct server *s, int handover)
 {
 	int fd = kept_receive(handover);
 
-	if (fd < 0 && errno != EAGAIN && errno != EINTR)
+	if (fd < 0 && errno == EPIPE)
 		epoll_ctl(s->epoll, EPOLL_CTL_DEL, handover, NULL);
-	if (fd >= 0 && is_silent(fd, 0)) {
+	if (fd >= 0 && is_silent(fd)) {
 		keep(s, fd);
 		return -1;
 	}
@@ -227,15 +272,11 @@ static int ready_connection(struct server *s, const struct epoll_event *event)
 	}
 }
 
-/* We can serve one, and were perhaps the only one to be woken for the others: siblings get them.
- * Not when one is waiting there already: then all are busy, and would only push them to and fro. */
+/* We can serve one, and were perhaps the only one to be woken for the others: siblings get them. */
 static void pass_on(struct server *s, const struct epoll_event *event)
 {
-	int to = s->job->handover[0];
+	int to = s->job->handover[0], fd = ready_connection(s, event);
 
-	if (kept_is_waiting(to))
-		return; /* we come back to it */
-	int fd = ready_connection(s, event);
 	if (fd >= 0 && source_of(event) == SOURCE_KEPT)
 		unkeep(s, fd);
 	if (fd >= 0 && !kept_send(to, fd))
@@ -246,6 +287,8 @@ static void pass_on(struct server *s, const struct epoll_event *event)
  * kept ones. The rest of the events is passed on before that. */
 static void serve_one(struct server *s, const struct epoll_event *events, int count)
 {
+	/* One waits there already: then all are busy, and would only push kept ones to and fro. */
+	bool all_busy = count > 1 && kept_is_waiting(s->job->handover[0]);
 	const struct epoll_event *chosen = NULL;
 	int fd = -1;
 
@@ -253,20 +296,21 @@ static void serve_one(struct server *s, const struct epoll_event *events, int co
 		for (int i = 0; i < count; i++) {
 			if (source_of(&events[i]) != source)
 				continue;
-			if (fd >= 0) {
+			if (fd >= 0 && !(all_busy && source == SOURCE_KEPT)) {
 				pass_on(s, &events[i]);
-			} else {
+			} else if (fd < 0) {
 				fd = ready_connection(s, &events[i]);
 				chosen = &events[i];
 			}
 		}
 	if (fd < 0)
 		return;
-	bool open = serve_connection(s, fd);
-	if (source_of(chosen) != SOURCE_KEPT && open)
+	/* Not in the set while it is served: a handler may fork, and what it closes then stays
+	 * open. */
+	if (source_of(chosen) == SOURCE_KEPT)
+		unkeep(s, fd);
+	if (serve_connection(s, fd))
 		keep(s, fd);
-	else if (source_of(chosen) == SOURCE_KEPT && !open)
-		kept_forget(&s->kept, fd);
 }
 
 /* Told to leave beside new connections: it leaves, and takes none of them. */
@@ -285,7 +329,7 @@ static void part_with(struct server *s, int fd, bool alone)
 {
 	if (!alone && kept_send(s->job->handover[0], fd))
 		return;
-	if (is_silent(fd, 0) || serve_connection(s, fd))
+	if (is_silent(fd) || serve_connection(s, fd))
 		close(fd);
 }
 
@@ -314,6 +358,8 @@ void serve(const struct job *job, const struct board_seat *seat)
 
 	s->job = job;
 	s->seat = seat;
+	s->patience = FIRST_BYTE_MS;
+	kept_limit(&s->kept);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	set_title(s, "starting");
 	if (arrange_signals(s) != 0 || arrange_epoll(s) != 0)

@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
+#include <linux/keyctl.h>
 #include <paths.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,6 +20,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -118,6 +121,18 @@ static void enter_directory(const struct job *job)
 		fail(job, EX_UNAVAILABLE, "directory");
 }
 
+/* Those of root went with the user. One who starts preforkd with ambient capabilities, as systemd
+ * can, gives them to the master alone. */
+static void drop_capabilities(const struct job *job)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct none[2] = { 0 };
+
+	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	if (syscall(SYS_capset, &head, none) != 0)
+		fail(job, EX_NOPERM, "cannot drop capabilities");
+}
+
 /* Everything, and then the proof: what was dropped cannot be taken back. */
 static void drop_privileges(const struct job *job)
 {
@@ -125,6 +140,7 @@ static void drop_privileges(const struct job *job)
 	uid_t ru, eu, su;
 	gid_t rg, eg, sg;
 
+	syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL); /* not that of who started us */
 	if (geteuid() == 0) {
 		if (setgroups(pool->gid_count, pool->gids) != 0)
 			fail(job, EX_NOPERM, "setgroups");
@@ -133,6 +149,7 @@ static void drop_privileges(const struct job *job)
 		if (setresuid(pool->uid, pool->uid, pool->uid) != 0)
 			fail(job, EX_NOPERM, "setresuid");
 	}
+	drop_capabilities(job);
 	getresuid(&ru, &eu, &su);
 	getresgid(&rg, &eg, &sg);
 	if (ru != pool->uid || eu != pool->uid || su != pool->uid || rg != pool->gid ||

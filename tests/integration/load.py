@@ -1,5 +1,6 @@
 """Clients that compare every byte, and count what was lost."""
 
+import http.client
 import random
 import threading
 
@@ -25,7 +26,7 @@ class Load:
                 self.request(rnd)
                 with self.lock:
                     self.done += 1
-            except (fcgi.Lost, OSError, AssertionError) as e:
+            except (fcgi.Lost, OSError, AssertionError, http.client.HTTPException) as e:
                 with self.lock:
                     self.lost.append(repr(e)[:200])
 

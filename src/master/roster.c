@@ -1,0 +1,100 @@
+/*
+ * roster: a table from slot 1, walked from end to end: pools have tens of workers, at most
+ * thousands.
+ */
+#include "master/roster.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/conf.h"
+#include "master/generation.h"
+#include "master/watch.h"
+
+int roster_grow(struct roster *roster, unsigned slots)
+{
+	struct member *members;
+
+	if (slots <= roster->slots)
+		return 0;
+	members = calloc(slots + 1u, sizeof(*members));
+	if (members == NULL)
+		return -1;
+	if (roster->members != NULL)
+		memcpy(members, roster->members, (roster->slots + 1u) * sizeof(*members));
+	free(roster->members);
+	roster->members = members;
+	roster->slots = slots;
+	return 0;
+}
+
+void roster_free(struct roster *roster)
+{
+	free(roster->members);
+	*roster = (struct roster){ 0 };
+}
+
+struct member *roster_find(const struct roster *roster, pid_t pid)
+{
+	for (unsigned s = 1; s <= roster->slots; s++)
+		if (roster->members[s].watch != NULL && roster->members[s].watch->pid == pid)
+			return &roster->members[s];
+	return NULL;
+}
+
+unsigned roster_free_slot(const struct roster *roster)
+{
+	for (unsigned s = 1; s <= roster->slots; s++)
+		if (roster->members[s].watch == NULL)
+			return s;
+	return 0;
+}
+
+unsigned roster_alive(const struct roster *roster)
+{
+	unsigned n = 0;
+
+	for (unsigned s = 1; s <= roster->slots; s++)
+		n += roster->members[s].watch != NULL;
+	return n;
+}
+
+static bool serves(const struct member *m, bool ready_only)
+{
+	return m->watch != NULL &&
+	       (m->watch->state == LIFE_UP || (!ready_only && m->watch->state == LIFE_STARTING));
+}
+
+unsigned roster_count(const struct roster *roster, const struct generation *g, bool ready_only)
+{
+	unsigned n = 0;
+
+	for (unsigned s = 1; s <= roster->slots; s++) {
+		const struct member *m = &roster->members[s];
+
+		n += serves(m, ready_only) && (g == NULL || m->generation == g);
+	}
+	return n;
+}
+
+size_t roster_poorest_listener(const struct roster *roster, const struct generation *g)
+{
+	size_t best = 0;
+	unsigned fewest = UINT32_MAX;
+
+	for (size_t l = 0; g->conf->kind == CONF_COMMAND && l < g->listener_count; l++) {
+		unsigned n = 0;
+
+		for (unsigned s = 1; s <= roster->slots; s++) {
+			const struct member *m = &roster->members[s];
+
+			n += serves(m, false) && m->generation == g && m->watch->listener == l;
+		}
+		if (n < fewest) {
+			fewest = n;
+			best = l;
+		}
+	}
+	return best;
+}
