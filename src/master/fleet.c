@@ -263,6 +263,14 @@ void fleet_reopen(struct fleet *f)
 		pool_reopen(f->pools[i]);
 }
 
+bool fleet_stopped(struct fleet *f, pid_t pid, int status, uint64_t now)
+{
+	for (size_t i = 0; i < f->pool_count; i++)
+		if (pool_stopped(f->pools[i], pid, status, now))
+			return true;
+	return false;
+}
+
 bool fleet_died(struct fleet *f, pid_t pid, int status, uint64_t now)
 {
 	for (size_t i = 0; i < f->pool_count; i++)

@@ -40,6 +40,7 @@ void fleet_cut(struct fleet *fleet, uint64_t now);
 void fleet_scale(struct fleet *fleet, int by, uint64_t now);
 void fleet_reopen(struct fleet *fleet);
 /* False: no pool knows the pid. */
+bool fleet_stopped(struct fleet *fleet, pid_t pid, int status, uint64_t now);
 bool fleet_died(struct fleet *fleet, pid_t pid, int status, uint64_t now);
 
 bool fleet_is_empty(const struct fleet *fleet);

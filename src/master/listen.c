@@ -3,7 +3,6 @@
  */
 #include "master/listen.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,7 +10,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -21,6 +19,7 @@
 #include "common/log.h"
 #include "common/units.h"
 #include "master/bind.h"
+#include "master/sockets.h"
 
 #define LISTEN_FDS_START 3 /* sd_listen_fds(3) */
 
@@ -73,15 +72,6 @@ static void free_entry(struct listen_set *set, struct entry *entry)
 	free(entry);
 }
 
-static bool is_listening_stream(int fd)
-{
-	int type = 0, listening = 0;
-	socklen_t size = sizeof(int);
-
-	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM &&
-	       getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening;
-}
-
 int listen_adopt(struct listen_set *set, struct err *err)
 {
 	const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
@@ -98,7 +88,7 @@ int listen_adopt(struct listen_set *set, struct err *err)
 		char *name = strsep(&rest, ":");
 		struct entry *entry;
 
-		if (!is_listening_stream(fd)) {
+		if (!sockets_is_listening(fd)) {
 			rc = err_set(err, EX_USAGE,
 				"descriptor %d of LISTEN_FDS is not a listening stream socket", fd);
 			break;
@@ -249,33 +239,13 @@ void listen_free(struct listen_set *set)
 	free(set);
 }
 
-/* Is one of the process's descriptors a listening socket at the address? */
-static bool held_by(int pid, const struct address *address)
+static bool listens_at(int fd, const void *arg)
 {
-	char path[64];
-	bool found = false;
-	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct address other = { .len = sizeof(other.sa) };
 
-	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
-	DIR *dir = opendir(path);
-	for (struct dirent *d; dir != NULL && !found && (d = readdir(dir)) != NULL;) {
-		struct address other = { .len = sizeof(other.sa) };
-		int fd = d->d_name[0] == '.'
-				 ? -1
-				 : (int)syscall(SYS_pidfd_getfd, pidfd, atoi(d->d_name), 0);
-
-		if (fd < 0)
-			continue;
-		if (is_listening_stream(fd) &&
-			getsockname(fd, (struct sockaddr *)&other.sa, &other.len) == 0)
-			found = same_name(&other, address);
-		close(fd);
-	}
-	if (dir != NULL)
-		closedir(dir);
-	if (pidfd >= 0)
-		close(pidfd);
-	return found;
+	return sockets_is_listening(fd) &&
+	       getsockname(fd, (struct sockaddr *)&other.sa, &other.len) == 0 &&
+	       same_name(&other, arg);
 }
 
 void listen_check(
@@ -295,7 +265,8 @@ void listen_check(
 				continue;
 			if (a->kind == ADDRESS_FD)
 				continue; /* handed in at the start, not now */
-			if (bind_check(a, &err) != 0 && !(ours > 0 && held_by(ours, a)))
+			if (bind_check(a, &err) != 0 &&
+				!(ours > 0 && sockets_find(ours, listens_at, a) > 0))
 				err_list_add(errors, err.code, "%s: listen: %s", where, err.text);
 		}
 	}

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define CHILDREN_MAX 64
+#define CHILDREN_TEXT 4096 /* of the file; more children than fit are passed over */
 
 static int read_proc(pid_t pid, const char *name, char *out, size_t size)
 {
@@ -29,14 +30,21 @@ static int read_proc(pid_t pid, const char *name, char *out, size_t size)
 }
 
 /* The state letter stands behind the last parenthesis: the name in front may hold anything. */
-static enum look look_at_state(pid_t pid)
+static char state_of(pid_t pid)
 {
 	char text[512];
 
 	if (read_proc(pid, "stat", text, sizeof(text)) != 0)
-		return LOOK_RUNNING;
+		return '\0';
 	const char *end = strrchr(text, ')');
-	return end != NULL && end[1] == ' ' && end[2] == 'S' ? LOOK_SLEEPING : LOOK_RUNNING;
+	if (end == NULL || end[1] != ' ')
+		return '\0';
+	return end[2];
+}
+
+static enum look look_at_state(pid_t pid)
+{
+	return state_of(pid) == 'S' ? LOOK_SLEEPING : LOOK_RUNNING;
 }
 
 static enum look look_at_one(pid_t pid)
@@ -71,24 +79,69 @@ static enum look look_at_one(pid_t pid)
 	}
 }
 
-enum look look_at(pid_t pid)
+/* Of its main thread. */
+static size_t children_of(pid_t pid, pid_t *children, size_t room)
 {
-	char children[1024], name[64];
-	enum look best = look_at_one(pid);
+	char text[CHILDREN_TEXT], name[64], *at = text, *end;
+	size_t n = 0;
 
-	if (best == LOOK_ACCEPTING)
-		return best;
 	snprintf(name, sizeof(name), "task/%d/children", (int)pid);
-	if (read_proc(pid, name, children, sizeof(children)) != 0)
-		return best;
-	char *at = children, *end;
-	for (int i = 0; i < CHILDREN_MAX; i++, at = end) {
+	if (read_proc(pid, name, text, sizeof(text)) != 0)
+		return 0;
+	for (; n < room; at = end) {
 		long child = strtol(at, &end, 10);
 
 		if (end == at || child <= 0)
 			break;
-		if (look_at_one((pid_t)child) == LOOK_ACCEPTING)
-			return LOOK_ACCEPTING;
+		children[n++] = (pid_t)child;
 	}
+	return n;
+}
+
+enum look look_at(pid_t pid)
+{
+	pid_t children[CHILDREN_MAX];
+	enum look best = look_at_one(pid);
+
+	if (best == LOOK_ACCEPTING)
+		return best;
+	size_t count = children_of(pid, children, CHILDREN_MAX);
+	for (size_t i = 0; i < count; i++)
+		if (look_at_one(children[i]) == LOOK_ACCEPTING)
+			return LOOK_ACCEPTING;
 	return best;
+}
+
+static bool has_one_thread(pid_t pid)
+{
+	char text[4096];
+
+	if (read_proc(pid, "status", text, sizeof(text)) != 0)
+		return false;
+	const char *line = strstr(text, "\nThreads:");
+	return line != NULL && strtol(line + strlen("\nThreads:"), NULL, 10) == 1;
+}
+
+bool look_is_single(pid_t pid)
+{
+	pid_t child;
+
+	return has_one_thread(pid) && children_of(pid, &child, 1) == 0;
+}
+
+bool look_is_stopped(pid_t pid)
+{
+	char state = state_of(pid);
+
+	return state == 'T' || state == 't' || state == 'Z' || state == 'X' || state == '\0';
+}
+
+size_t look_group(pid_t pid, pid_t group[LOOK_GROUP_MAX])
+{
+	size_t count = 1;
+
+	group[0] = pid;
+	for (size_t i = 0; i < count; i++)
+		count += children_of(group[i], group + count, LOOK_GROUP_MAX - count);
+	return count;
 }

@@ -7,6 +7,8 @@
 #ifndef PREFORKD_LOOK_H
 #define PREFORKD_LOOK_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 enum look {
@@ -16,5 +18,14 @@ enum look {
 };
 
 enum look look_at(pid_t pid);
+
+/* Has it one thread, and no processes of its own? */
+bool look_is_single(pid_t pid);
+/* Does it stand still after SIGSTOP? One that is gone does. */
+bool look_is_stopped(pid_t pid);
+
+#define LOOK_GROUP_MAX 256
+/* The process and its descendants; returns how many. */
+size_t look_group(pid_t pid, pid_t group[LOOK_GROUP_MAX]);
 
 #endif

@@ -247,11 +247,20 @@ static void on_fewer(int signo, short what, void *arg)
 	fleet_scale(m->fleet, -1, now_ms());
 }
 
-static int wait_status(const siginfo_t *dead)
+/* As waitpid() would have it. */
+static int wait_status(const siginfo_t *child)
 {
-	if (dead->si_code == CLD_EXITED)
-		return W_EXITCODE(dead->si_status, 0);
-	return W_EXITCODE(0, dead->si_status) | (dead->si_code == CLD_DUMPED ? WCOREFLAG : 0);
+	switch (child->si_code) {
+	case CLD_EXITED:
+		return W_EXITCODE(child->si_status, 0);
+	case CLD_STOPPED:
+	case CLD_TRAPPED:
+		return W_STOPCODE(child->si_status);
+	case CLD_DUMPED:
+		return W_EXITCODE(0, child->si_status) | WCOREFLAG;
+	default:
+		return W_EXITCODE(0, child->si_status);
+	}
 }
 
 /* Looks before it reaps: while the dead child is there its pid cannot be given to another. As pid 1
@@ -259,16 +268,26 @@ static int wait_status(const siginfo_t *dead)
 static void on_reap(int signo, short what, void *arg)
 {
 	struct master *m = arg;
-	siginfo_t dead;
+	const int any = WEXITED | WSTOPPED | WNOHANG;
+	siginfo_t child;
 
 	(void)signo, (void)what;
 	for (;;) {
-		dead.si_pid = 0;
-		if (waitid(P_ALL, 0, &dead, WEXITED | WNOHANG | WNOWAIT) != 0 || dead.si_pid == 0)
+		child.si_pid = 0;
+		if (waitid(P_ALL, 0, &child, any | WNOWAIT) != 0 || child.si_pid == 0)
 			return;
-		if (!fleet_died(m->fleet, dead.si_pid, wait_status(&dead), now_ms()))
-			log_debug("reaped process %d, which is none of ours", (int)dead.si_pid);
-		waitpid(dead.si_pid, NULL, 0);
+		int status = wait_status(&child);
+		if (WIFSTOPPED(status)) {
+			/* Taken first: what follows may let it stop again. Not its death. */
+			pid_t pid = child.si_pid;
+
+			waitid(P_PID, (id_t)pid, &child, WSTOPPED | WNOHANG);
+			fleet_stopped(m->fleet, pid, status, now_ms());
+			continue;
+		}
+		if (!fleet_died(m->fleet, child.si_pid, status, now_ms()))
+			log_debug("reaped process %d, which is none of ours", (int)child.si_pid);
+		waitpid(child.si_pid, NULL, 0);
 	}
 }
 

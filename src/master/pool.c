@@ -280,6 +280,15 @@ static void judge_death(struct pool *pool, const struct member *m, int status, u
 		obituary_write(&pool->obituary, pool->name, w, status, said.requests);
 }
 
+bool pool_stopped(struct pool *pool, pid_t pid, int status, uint64_t now)
+{
+	struct member *m = roster_find(&pool->roster, pid);
+
+	if (m != NULL)
+		watch_stopped(m->watch, status, now);
+	return m != NULL;
+}
+
 bool pool_died(struct pool *pool, pid_t pid, int status, uint64_t now)
 {
 	struct member *m = roster_find(&pool->roster, pid);

@@ -49,6 +49,9 @@ void pool_reopen(struct pool *pool);
 /* A child has died and can still be signalled by its pid: false if it is none of this pool's. */
 bool pool_died(struct pool *pool, pid_t pid, int status, uint64_t now);
 
+/* A child has stopped: false if it is none of this pool's. */
+bool pool_stopped(struct pool *pool, pid_t pid, int status, uint64_t now);
+
 /* Returns when it wants to be called next; UINT64_MAX: when something happens. */
 uint64_t pool_reconcile(struct pool *pool, uint64_t now);
 

@@ -1,14 +1,210 @@
 /*
- * retire: the ladder stop-signal, SIGKILL. When to climb is decided by the deadlines in watch.c.
+ * retire: a small state machine for each worker that is to go; every step returns at once. How long
+ * it may take, and what then, is decided by the worker's deadline (watch.c).
  */
 #include "master/retire.h"
 
+#include <errno.h>
+#include <netinet/in.h>
 #include <signal.h>
+#include <string.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 
-void retire_ask(pid_t pid, int stop_signal)
+#include "common/log.h"
+#include "master/look.h"
+#include "master/sockets.h"
+
+#define LOOK_WAIT_MIN 2 /* ms from one look that found a connection to the next */
+#define LOOK_WAIT_MAX 64
+#define STOP_POLL 1       /* ms between two looks whether all of a group have stopped */
+#define ASK_AGAIN_MIN 100 /* ms; a program that waits again has swallowed its stop-signal */
+#define ASK_AGAIN_MAX 1000
+
+static in_port_t port_of(const struct sockaddr_storage *a)
 {
-	kill(pid, stop_signal);
-	kill(pid, SIGCONT);
+	return a->ss_family == AF_INET ? ((const struct sockaddr_in *)a)->sin_port
+				       : ((const struct sockaddr_in6 *)a)->sin6_port;
+}
+
+static bool same_name(const struct retire *r, const struct sockaddr_storage *name, socklen_t length)
+{
+	const struct sockaddr_un *ours = (const struct sockaddr_un *)&r->listener;
+	const struct sockaddr_un *other = (const struct sockaddr_un *)name;
+
+	if (r->listener.ss_family == AF_UNIX || name->ss_family == AF_UNIX)
+		return r->listener.ss_family == name->ss_family && length == r->listener_length &&
+		       memcmp(ours, other, length) == 0;
+	/* The listener may have been at every address; the port is its own. */
+	return (name->ss_family == AF_INET || name->ss_family == AF_INET6) &&
+	       port_of(name) == port_of(&r->listener);
+}
+
+/* What accept returns has the name of the listener, and a peer. */
+static bool is_accepted(int fd, const void *arg)
+{
+	const struct retire *r = arg;
+	struct sockaddr_storage name = { 0 };
+	socklen_t length = sizeof(name);
+
+	return getsockname(fd, (struct sockaddr *)&name, &length) == 0 &&
+	       same_name(r, &name, length) && !sockets_is_listening(fd);
+}
+
+/* One process. Where we may not look we know of none. */
+static bool holds(pid_t pid, const void *arg)
+{
+	return sockets_find(pid, is_accepted, arg) > 0;
+}
+
+bool retire_holds(const struct retire *r)
+{
+	pid_t group[LOOK_GROUP_MAX];
+	size_t count = look_group(r->pid, group);
+
+	for (size_t i = 0; i < count; i++)
+		if (holds(group[i], r))
+			return true;
+	return false;
+}
+
+void retire_init(struct retire *r, pid_t pid, bool in_process, int stop_signal, int listener)
+{
+	*r = (struct retire){ .pid = pid,
+		.in_process = in_process,
+		.stop_signal = stop_signal,
+		.listener_length = sizeof(r->listener) };
+	if (in_process ||
+		getsockname(listener, (struct sockaddr *)&r->listener, &r->listener_length) != 0)
+		r->listener_length = 0;
+}
+
+static void is_told(struct retire *r, uint64_t now)
+{
+	r->phase = RETIRE_TOLD;
+	r->wait = ASK_AGAIN_MIN;
+	r->at = now + r->wait;
+}
+
+static void tell(struct retire *r, uint64_t now)
+{
+	kill(r->pid, r->stop_signal);
+	kill(r->pid, SIGCONT);
+	is_told(r, now);
+}
+
+static void begin_looking(struct retire *r, uint64_t now)
+{
+	r->phase = RETIRE_LOOKING;
+	r->wait = LOOK_WAIT_MIN;
+	r->at = now;
+}
+
+/* Said once: it is so for all of them. */
+static void say_blind(void)
+{
+	static bool said;
+
+	if (!said)
+		log_warning("programs are told to stop wherever they are, which can cut a request: "
+			    "without CAP_SYS_PTRACE preforkd may not look into processes of other "
+			    "users");
+	said = true;
+}
+
+void retire_begin(struct retire *r, bool starting, uint64_t now)
+{
+	if (r->in_process) {
+		tell(r, now);
+		return;
+	}
+	kill(r->pid, SIGCONT); /* somebody may have stopped it */
+	if (sockets_find(r->pid, is_accepted, r) < 0 && (errno == EPERM || errno == EACCES)) {
+		say_blind();
+		tell(r, now);
+	} else if (look_is_single(r->pid) && trace_begin(&r->trace, r->pid, r->stop_signal) == 0) {
+		r->trace.at_once = starting;
+		r->phase = RETIRE_TRACING;
+	} else {
+		begin_looking(r, now);
+	}
+}
+
+static void go_on_later(struct retire *r, uint64_t now)
+{
+	kill(-r->pid, SIGCONT);
+	r->phase = RETIRE_LOOKING;
+	r->at = now + r->wait;
+	r->wait = r->wait * 2 < LOOK_WAIT_MAX ? r->wait * 2 : LOOK_WAIT_MAX;
+}
+
+/* All of its process group stand still: does any of them hold a connection? */
+static void look_at_stopped(struct retire *r, uint64_t now)
+{
+	pid_t group[LOOK_GROUP_MAX];
+	size_t count = look_group(r->pid, group);
+	bool stopped = true, holding = false;
+
+	for (size_t i = 0; i < count; i++) {
+		stopped = stopped && look_is_stopped(group[i]);
+		holding = holding || holds(group[i], r);
+	}
+	if (holding) {
+		go_on_later(r, now);
+	} else if (!stopped) {
+		r->at = now + STOP_POLL;
+	} else {
+		kill(-r->pid, r->stop_signal);
+		kill(-r->pid, SIGCONT);
+		is_told(r, now);
+	}
+}
+
+void retire_stopped(struct retire *r, int status, uint64_t now)
+{
+	if (r->phase == RETIRE_STOPPING) {
+		look_at_stopped(r, now);
+	} else if (r->phase == RETIRE_TRACING) {
+		switch (trace_stopped(&r->trace, status, holds, r)) {
+		case TRACE_CAUGHT:
+			is_told(r, now);
+			break;
+		case TRACE_FAILED:
+			begin_looking(r, now);
+			break;
+		case TRACE_GOES_ON:
+			break;
+		}
+	}
+}
+
+/* A handler that only sets a flag, and a loop that does not look at it: once more. */
+static void ask_again(struct retire *r, uint64_t now)
+{
+	unsigned wait = r->wait * 2 < ASK_AGAIN_MAX ? r->wait * 2 : ASK_AGAIN_MAX;
+
+	if (look_at(r->pid) == LOOK_ACCEPTING)
+		retire_begin(r, false, now);
+	r->wait = wait;
+	r->at = now + wait;
+}
+
+uint64_t retire_follow(struct retire *r, uint64_t now)
+{
+	if (r->in_process || r->phase == RETIRE_NOT || r->phase == RETIRE_TRACING)
+		return UINT64_MAX;
+	if (now < r->at)
+		return r->at;
+	if (r->phase == RETIRE_LOOKING) {
+		kill(-r->pid, SIGSTOP);
+		r->phase = RETIRE_STOPPING;
+		r->at = now + STOP_POLL;
+	} else if (r->phase == RETIRE_STOPPING) {
+		look_at_stopped(r, now);
+	} else {
+		ask_again(r, now);
+	}
+	return r->phase == RETIRE_TRACING ? UINT64_MAX : r->at;
 }
 
 void retire_kill(pid_t pid)

@@ -1,19 +1,57 @@
 /*
- * retire: take a worker out of service.
+ * retire: takes one worker out of service without losing a request.
  *
- * Workers of applications inside preforkd finish the request in hand when they get SIGTERM, which
- * they take only while they wait. Programs get their stop-signal; after stop-timeout, SIGKILL.
- * Only for pids that spawn() returned and that have not been reaped: they cannot have been reused.
+ * A worker inside preforkd takes SIGTERM between two requests by itself. A program does not: a
+ * signal in the middle of a request cuts what it reads or writes. So a program is signalled only at
+ * a moment when it holds no connection: trace brings it there; where that is not permitted or does
+ * not fit (threads, processes of its own), it is stopped, looked at, and let go on until it holds
+ * none.
  */
 #ifndef PREFORKD_RETIRE_H
 #define PREFORKD_RETIRE_H
 
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
-/* Ask it to finish and leave. A stopped process is woken, to see the signal. */
-void retire_ask(pid_t pid, int stop_signal);
+#include "master/trace.h"
 
-/* End it and everything in its process group at once. */
+enum retire_phase {
+	RETIRE_NOT,      /* it serves */
+	RETIRE_TRACING,  /* runs to its next wait for a connection */
+	RETIRE_LOOKING,  /* will be stopped and looked at */
+	RETIRE_STOPPING, /* has been sent SIGSTOP; we wait for the stop */
+	RETIRE_TOLD,     /* has got its stop-signal */
+};
+
+struct retire {
+	pid_t pid;
+	bool in_process;
+	int stop_signal;
+	struct sockaddr_storage listener; /* its name: what was accepted from it has the same */
+	socklen_t listener_length;
+
+	/* private */
+	enum retire_phase phase;
+	struct trace trace;
+	uint64_t at; /* of the next step that is due by time */
+	unsigned wait;
+};
+
+/* A new worker: whom there will be to retire. listener: the one it takes connections from. */
+void retire_init(struct retire *r, pid_t pid, bool in_process, int stop_signal, int listener);
+
+/* Has it, or a process of its own, a connection from the listener in hand? */
+bool retire_holds(const struct retire *r);
+
+/* starting: it has not been seen waiting for connections yet, and may never do so. */
+void retire_begin(struct retire *r, bool starting, uint64_t now);
+/* It has stopped with this wait status. */
+void retire_stopped(struct retire *r, int status, uint64_t now);
+/* Does what is due. Returns when it wants to be called next, UINT64_MAX: when there is news. */
+uint64_t retire_follow(struct retire *r, uint64_t now);
+
 void retire_kill(pid_t pid);
 
 /* It is dead but not yet reaped: what it left behind in its process group has no use any more. */

@@ -25,8 +25,6 @@
 
 #define LOOK_WAIT_MIN 1 /* ms between two looks at a starting program */
 #define LOOK_WAIT_MAX 100
-#define ASK_AGAIN_MIN 100 /* ms; a program in accept after stop-signal has swallowed it */
-#define ASK_AGAIN_MAX 1000
 #define LOOK_SURE 3 /* so many looks in a row must find it asleep, if it is not in accept */
 
 static void drop_start_pipe(struct watch *w)
@@ -104,6 +102,11 @@ static int follow_pipes(struct watch *w, const struct watch_context *context,
 	return w->output == NULL ? -1 : 0;
 }
 
+static int stop_signal(const struct watch *w)
+{
+	return w->conf->kind == CONF_COMMAND ? w->conf->stop_signal : SIGTERM;
+}
+
 struct watch *watch_start(const struct watch_context *context, const struct watch_seat *seat,
 	uint64_t now, struct err *err)
 {
@@ -148,19 +151,17 @@ struct watch *watch_start(const struct watch_context *context, const struct watc
 	w->deadline = now + w->conf->start_timeout;
 	w->look_at = now;
 	w->look_wait = LOOK_WAIT_MIN;
+	retire_init(&w->retire, w->pid, w->conf->kind != CONF_COMMAND, stop_signal(w),
+		seat->listeners[0]);
 	if (follow_pipes(w, context, seat, output_read) != 0)
 		watch_event(w, LIFE_EV_LATE, now); /* cannot be followed: it ends and is replaced */
 	return w;
 }
 
-static int stop_signal(const struct watch *w)
-{
-	return w->conf->kind == CONF_COMMAND ? w->conf->stop_signal : SIGTERM;
-}
-
 enum life_action watch_event(struct watch *w, enum life_event event, uint64_t now)
 {
 	struct life_step step = life_step(w->state, event);
+	bool starting = w->state == LIFE_STARTING;
 
 	w->state = step.next;
 	switch (step.action) {
@@ -170,9 +171,7 @@ enum life_action watch_event(struct watch *w, enum life_event event, uint64_t no
 		break;
 	case LIFE_DO_STOP:
 		w->deadline = now + w->conf->stop_timeout;
-		w->look_wait = ASK_AGAIN_MIN;
-		w->look_at = now + w->look_wait;
-		retire_ask(w->pid, stop_signal(w));
+		retire_begin(&w->retire, starting, now);
 		break;
 	case LIFE_DO_KILL:
 		retire_kill(w->pid);
@@ -193,7 +192,8 @@ static bool waits_for_connections(struct watch *w, uint64_t now)
 	w->sleeping = look == LOOK_SLEEPING ? w->sleeping + 1 : 0;
 	w->look_at = now + w->look_wait;
 	w->look_wait = w->look_wait * 2 < LOOK_WAIT_MAX ? w->look_wait * 2 : LOOK_WAIT_MAX;
-	return look == LOOK_ACCEPTING || w->sleeping >= LOOK_SURE;
+	/* In a pool that is never idle it is not seen waiting: it has a request already. */
+	return look == LOOK_ACCEPTING || w->sleeping >= LOOK_SURE || retire_holds(&w->retire);
 }
 
 static uint64_t follow_start(struct watch *w, uint64_t now)
@@ -218,33 +218,27 @@ static uint64_t follow_start(struct watch *w, uint64_t now)
 	return w->execed && w->look_at < w->deadline ? w->look_at : w->deadline;
 }
 
-/* A handler that restarts accept, as MapServer's, ends the program only when it has run twice. */
-static uint64_t ask_again(struct watch *w, uint64_t now)
-{
-	if (w->conf->kind != CONF_COMMAND)
-		return w->deadline;
-	if (now >= w->look_at) {
-		if (look_at(w->pid) == LOOK_ACCEPTING)
-			retire_ask(w->pid, stop_signal(w));
-		w->look_wait = w->look_wait * 2 < ASK_AGAIN_MAX ? w->look_wait * 2 : ASK_AGAIN_MAX;
-		w->look_at = now + w->look_wait;
-	}
-	return w->look_at < w->deadline ? w->look_at : w->deadline;
-}
-
 uint64_t watch_follow(struct watch *w, uint64_t now)
 {
 	if (w->state == LIFE_STARTING)
 		return follow_start(w, now);
 	if (w->state != LIFE_RETIRING)
 		return UINT64_MAX;
-	if (now < w->deadline)
-		return ask_again(w, now);
+	if (now < w->deadline) {
+		uint64_t next = retire_follow(&w->retire, now);
+
+		return next < w->deadline ? next : w->deadline;
+	}
 	log_warning("pool %s: worker %d did not stop within stop-timeout, killed with the request "
 		    "it had",
 		w->conf->name, (int)w->pid);
 	watch_event(w, LIFE_EV_OVERDUE, now);
 	return UINT64_MAX;
+}
+
+void watch_stopped(struct watch *w, int status, uint64_t now)
+{
+	retire_stopped(&w->retire, status, now);
 }
 
 /* Its death can be seen before its report. */

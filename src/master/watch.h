@@ -14,6 +14,7 @@
 
 #include "common/job.h"
 #include "master/life.h"
+#include "master/retire.h"
 
 struct conf_pool;
 struct err;
@@ -44,8 +45,9 @@ struct watch {
 
 	/* private */
 	uint64_t deadline; /* of the state it is in */
-	uint64_t look_at;  /* when to look again whether the program waits in accept */
+	uint64_t look_at;  /* when to look again whether the program waits for connections */
 	unsigned look_wait, sleeping;
+	struct retire retire;
 	bool execed, said_ready;
 	int start_fd;
 	struct event *start_event;
@@ -68,6 +70,9 @@ struct watch *watch_start(const struct watch_context *context, const struct watc
 
 /* Feeds an event to the worker's life and carries out what follows from it. */
 enum life_action watch_event(struct watch *watch, enum life_event event, uint64_t now);
+
+/* It has stopped, as one does that is traced or was sent SIGSTOP. */
+void watch_stopped(struct watch *watch, int status, uint64_t now);
 
 /* Readiness and deadlines. Returns when it wants to be called next, UINT64_MAX: when there is news.
  */

@@ -1,0 +1,170 @@
+/*
+ * trace: the only room that knows ptrace(2) and the registers of a machine.
+ */
+#include "master/trace.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+
+#define CALL_STOP (SIGTRAP | 0x80) /* PTRACE_O_TRACESYSGOOD */
+
+/* Calls in which a program waits for its next connection. */
+static bool is_wait(uint64_t number)
+{
+	switch (number) {
+#ifdef SYS_poll
+	case SYS_poll:
+#endif
+#ifdef SYS_select
+	case SYS_select:
+#endif
+#ifdef SYS_epoll_wait
+	case SYS_epoll_wait:
+#endif
+	case SYS_accept:
+	case SYS_accept4:
+	case SYS_ppoll:
+	case SYS_pselect6:
+	case SYS_epoll_pwait:
+	case SYS_epoll_pwait2:
+	case SYS_restart_syscall: /* what a poll becomes that was interrupted by us */
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool is_accept(uint64_t number)
+{
+	return number == SYS_accept || number == SYS_accept4;
+}
+
+/* skip_call: at its beginning, makes a call one that does not exist and so is not restarted either.
+ * return_error: at its end. */
+#if defined(__x86_64__)
+#define TRACE_KNOWN 1
+
+static int skip_call(pid_t pid)
+{
+	return (int)ptrace(PTRACE_POKEUSER, pid, offsetof(struct user_regs_struct, orig_rax), -1L);
+}
+
+static int return_error(pid_t pid, int error)
+{
+	return (int)ptrace(
+		PTRACE_POKEUSER, pid, offsetof(struct user_regs_struct, rax), (long)-error);
+}
+#elif defined(__aarch64__)
+#define TRACE_KNOWN 1
+
+static int skip_call(pid_t pid)
+{
+	int none = -1;
+	struct iovec iov = { &none, sizeof(none) };
+
+	return (int)ptrace(PTRACE_SETREGSET, pid, NT_ARM_SYSTEM_CALL, &iov);
+}
+
+static int return_error(pid_t pid, int error)
+{
+	struct user_regs_struct regs;
+	struct iovec iov = { &regs, sizeof(regs) };
+
+	if (ptrace(PTRACE_GETREGSET, pid, NT_PRSTATUS, &iov) != 0)
+		return -1;
+	regs.regs[0] = (unsigned long long)-error;
+	return (int)ptrace(PTRACE_SETREGSET, pid, NT_PRSTATUS, &iov);
+}
+#else
+#define TRACE_KNOWN 0
+
+static int skip_call(pid_t pid)
+{
+	(void)pid;
+	return -1;
+}
+
+static int return_error(pid_t pid, int error)
+{
+	(void)pid, (void)error;
+	return -1;
+}
+#endif
+
+int trace_begin(struct trace *t, pid_t pid, int stop_signal)
+{
+	*t = (struct trace){ .pid = pid, .stop_signal = stop_signal };
+	if (!TRACE_KNOWN) {
+		errno = ENOSYS;
+		return -1;
+	}
+	if (ptrace(PTRACE_SEIZE, pid, NULL, PTRACE_O_TRACESYSGOOD) != 0)
+		return -1;
+	return ptrace(PTRACE_INTERRUPT, pid, NULL, NULL) == 0 || errno == ESRCH ? 0 : -1;
+}
+
+static enum trace_news resume(const struct trace *t, int request, int signo)
+{
+	/* ESRCH: it was killed meanwhile, and its death is on the way. */
+	if (ptrace(request, t->pid, NULL, (long)signo) == 0 || errno == ESRCH)
+		return TRACE_GOES_ON;
+	ptrace(PTRACE_DETACH, t->pid, NULL, NULL);
+	return TRACE_FAILED;
+}
+
+static enum trace_news let_go(const struct trace *t)
+{
+	kill(t->pid, t->stop_signal);
+	ptrace(PTRACE_DETACH, t->pid, NULL, NULL);
+	return TRACE_CAUGHT;
+}
+
+/* One that serves several connections at once takes no more, and is caught when it has answered the
+ * last: to it the connection was gone before it could be accepted. */
+static void at_wait(struct trace *t, uint64_t number, bool holding)
+{
+	if (holding && !is_accept(number))
+		return;
+	if (skip_call(t->pid) == 0)
+		t->error = holding ? EAGAIN : EINTR;
+}
+
+static enum trace_news at_end_of_call(struct trace *t)
+{
+	int error = t->error;
+
+	t->error = 0;
+	if (error == 0)
+		return resume(t, PTRACE_SYSCALL, 0);
+	return_error(t->pid, error); /* it can only fail where the process has been killed */
+	return error == EINTR ? let_go(t) : resume(t, PTRACE_SYSCALL, 0);
+}
+
+enum trace_news trace_stopped(
+	struct trace *t, int status, bool (*holds)(pid_t pid, const void *arg), const void *arg)
+{
+	struct __ptrace_syscall_info call = { 0 };
+	int signo = WSTOPSIG(status);
+
+	if (t->at_once && status >> 16 == PTRACE_EVENT_STOP && !holds(t->pid, arg))
+		return let_go(t);
+	if (status >> 16 == PTRACE_EVENT_STOP) /* our interrupt, or somebody has stopped it */
+		return resume(t, signo == SIGTRAP ? PTRACE_SYSCALL : PTRACE_LISTEN, 0);
+	if (signo != CALL_STOP)
+		return resume(t, PTRACE_SYSCALL, signo); /* a signal for the program */
+	if (ptrace(PTRACE_GET_SYSCALL_INFO, t->pid, sizeof(call), &call) <= 0)
+		return resume(t, PTRACE_SYSCALL, 0);
+	if (call.op == PTRACE_SYSCALL_INFO_EXIT)
+		return at_end_of_call(t);
+	if (call.op == PTRACE_SYSCALL_INFO_ENTRY && is_wait(call.entry.nr))
+		at_wait(t, call.entry.nr, holds(t->pid, arg));
+	return resume(t, PTRACE_SYSCALL, 0);
+}
