@@ -3,6 +3,7 @@
  */
 #include "master/look.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -112,7 +113,7 @@ enum look look_at(pid_t pid)
 	return best;
 }
 
-static bool has_one_thread(pid_t pid)
+bool look_has_one_thread(pid_t pid)
 {
 	char text[4096];
 
@@ -122,18 +123,26 @@ static bool has_one_thread(pid_t pid)
 	return line != NULL && strtol(line + strlen("\nThreads:"), NULL, 10) == 1;
 }
 
-bool look_is_single(pid_t pid)
+static bool stands_still(pid_t thread)
 {
-	pid_t child;
-
-	return has_one_thread(pid) && children_of(pid, &child, 1) == 0;
-}
-
-bool look_is_stopped(pid_t pid)
-{
-	char state = state_of(pid);
+	char state = state_of(thread);
 
 	return state == 'T' || state == 't' || state == 'Z' || state == 'X' || state == '\0';
+}
+
+/* A thread that still runs could accept a connection after we have looked. */
+bool look_is_stopped(pid_t pid)
+{
+	char path[64];
+	bool stopped = true;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	DIR *dir = opendir(path);
+	for (struct dirent *d; dir != NULL && stopped && (d = readdir(dir)) != NULL;)
+		stopped = d->d_name[0] == '.' || stands_still((pid_t)atoi(d->d_name));
+	if (dir != NULL)
+		closedir(dir);
+	return stopped;
 }
 
 size_t look_group(pid_t pid, pid_t group[LOOK_GROUP_MAX])

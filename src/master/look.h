@@ -19,8 +19,7 @@ enum look {
 
 enum look look_at(pid_t pid);
 
-/* Has it one thread, and no processes of its own? */
-bool look_is_single(pid_t pid);
+bool look_has_one_thread(pid_t pid);
 /* Does it stand still after SIGSTOP? One that is gone does. */
 bool look_is_stopped(pid_t pid);
 

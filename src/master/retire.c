@@ -17,8 +17,9 @@
 
 #define LOOK_WAIT_MIN 2 /* ms from one look that found a connection to the next */
 #define LOOK_WAIT_MAX 64
-#define STOP_POLL 1       /* ms between two looks whether all of a group have stopped */
-#define ASK_AGAIN_MIN 100 /* ms; a program that waits again has swallowed its stop-signal */
+#define TRACE_PATIENCE 500 /* ms; it may sleep, and never wait for a connection again */
+#define STOP_POLL 1        /* ms between two looks whether all of a group have stopped */
+#define ASK_AGAIN_MIN 100  /* ms; a program that waits again has swallowed its stop-signal */
 #define ASK_AGAIN_MAX 1000
 
 static in_port_t port_of(const struct sockaddr_storage *a)
@@ -44,11 +45,12 @@ static bool same_name(const struct retire *r, const struct sockaddr_storage *nam
 static bool is_accepted(int fd, const void *arg)
 {
 	const struct retire *r = arg;
-	struct sockaddr_storage name = { 0 };
-	socklen_t length = sizeof(name);
+	struct sockaddr_storage name = { 0 }, peer;
+	socklen_t length = sizeof(name), peer_length = sizeof(peer);
 
 	return getsockname(fd, (struct sockaddr *)&name, &length) == 0 &&
-	       same_name(r, &name, length) && !sockets_is_listening(fd);
+	       same_name(r, &name, length) &&
+	       getpeername(fd, (struct sockaddr *)&peer, &peer_length) == 0;
 }
 
 /* One process. Where we may not look we know of none. */
@@ -93,6 +95,40 @@ static void tell(struct retire *r, uint64_t now)
 	is_told(r, now);
 }
 
+static bool is_listener(int fd, const void *arg)
+{
+	const struct retire *r = arg;
+	struct sockaddr_storage name = { 0 };
+	socklen_t length = sizeof(name);
+
+	return sockets_is_listening(fd) &&
+	       getsockname(fd, (struct sockaddr *)&name, &length) == 0 &&
+	       same_name(r, &name, length);
+}
+
+/* Does it take connections alone? Processes that it starts for a request do not have the listener.
+ */
+static bool is_alone(const struct retire *r)
+{
+	pid_t group[LOOK_GROUP_MAX];
+	size_t count = look_group(r->pid, group);
+
+	for (size_t i = 1; i < count; i++)
+		if (sockets_find(group[i], is_listener, r) > 0)
+			return false;
+	return look_has_one_thread(r->pid);
+}
+
+static bool begin_tracing(struct retire *r, bool starting, uint64_t now)
+{
+	if (!is_alone(r) || trace_begin(&r->trace, r->pid, r->stop_signal) != 0)
+		return false;
+	r->trace.haste = starting ? TRACE_ANYWHERE : TRACE_NOWHERE;
+	r->phase = RETIRE_TRACING;
+	r->at = now + TRACE_PATIENCE;
+	return true;
+}
+
 static void begin_looking(struct retire *r, uint64_t now)
 {
 	r->phase = RETIRE_LOOKING;
@@ -122,10 +158,7 @@ void retire_begin(struct retire *r, bool starting, uint64_t now)
 	if (sockets_find(r->pid, is_accepted, r) < 0 && (errno == EPERM || errno == EACCES)) {
 		say_blind();
 		tell(r, now);
-	} else if (look_is_single(r->pid) && trace_begin(&r->trace, r->pid, r->stop_signal) == 0) {
-		r->trace.at_once = starting;
-		r->phase = RETIRE_TRACING;
-	} else {
+	} else if (!begin_tracing(r, starting, now)) {
 		begin_looking(r, now);
 	}
 }
@@ -191,20 +224,23 @@ static void ask_again(struct retire *r, uint64_t now)
 
 uint64_t retire_follow(struct retire *r, uint64_t now)
 {
-	if (r->in_process || r->phase == RETIRE_NOT || r->phase == RETIRE_TRACING)
+	if (r->in_process || r->phase == RETIRE_NOT)
 		return UINT64_MAX;
 	if (now < r->at)
 		return r->at;
-	if (r->phase == RETIRE_LOOKING) {
+	if (r->phase == RETIRE_TRACING) {
+		trace_hurry(&r->trace);
+		r->at = now + TRACE_PATIENCE;
+	} else if (r->phase == RETIRE_STOPPING) {
+		look_at_stopped(r, now);
+	} else if (r->phase == RETIRE_TOLD) {
+		ask_again(r, now);
+	} else if (!begin_tracing(r, false, now)) { /* it fits now, perhaps */
 		kill(-r->pid, SIGSTOP);
 		r->phase = RETIRE_STOPPING;
 		r->at = now + STOP_POLL;
-	} else if (r->phase == RETIRE_STOPPING) {
-		look_at_stopped(r, now);
-	} else {
-		ask_again(r, now);
 	}
-	return r->phase == RETIRE_TRACING ? UINT64_MAX : r->at;
+	return r->at;
 }
 
 void retire_kill(pid_t pid)

@@ -14,6 +14,10 @@
 #include <sys/user.h>
 #include <sys/wait.h>
 
+/* The kernel's own errors of calls that a signal has interrupted; a tracer sees them. */
+#define ERESTARTSYS 512
+#define ERESTART_RESTARTBLOCK 516
+
 #define CALL_STOP (SIGTRAP | 0x80) /* PTRACE_O_TRACESYSGOOD */
 
 /* Calls in which a program waits for its next connection. */
@@ -111,6 +115,13 @@ int trace_begin(struct trace *t, pid_t pid, int stop_signal)
 	return ptrace(PTRACE_INTERRUPT, pid, NULL, NULL) == 0 || errno == ESRCH ? 0 : -1;
 }
 
+void trace_hurry(struct trace *t)
+{
+	if (t->haste == TRACE_NOWHERE)
+		t->haste = TRACE_BLOCKED;
+	ptrace(PTRACE_INTERRUPT, t->pid, NULL, NULL);
+}
+
 static enum trace_news resume(const struct trace *t, int request, int signo)
 {
 	/* ESRCH: it was killed meanwhile, and its death is on the way. */
@@ -148,20 +159,39 @@ static enum trace_news at_end_of_call(struct trace *t)
 	return error == EINTR ? let_go(t) : resume(t, PTRACE_SYSCALL, 0);
 }
 
+/* The interrupt ends the call that it was blocked in. A program that runs could be on its way to
+ * accept, and its handler may only set a flag: it is not told there. */
+static bool was_blocked(const struct __ptrace_syscall_info *call)
+{
+	int64_t error = call->op == PTRACE_SYSCALL_INFO_EXIT ? -call->exit.rval : 0;
+
+	return error == EINTR || (error >= ERESTARTSYS && error <= ERESTART_RESTARTBLOCK);
+}
+
+static bool may_be_told(struct trace *t, const struct __ptrace_syscall_info *call)
+{
+	enum trace_haste haste = t->haste;
+
+	t->haste = TRACE_NOWHERE;
+	return t->error == 0 &&
+	       (haste == TRACE_ANYWHERE || (haste == TRACE_BLOCKED && was_blocked(call)));
+}
+
 enum trace_news trace_stopped(
 	struct trace *t, int status, bool (*holds)(pid_t pid, const void *arg), const void *arg)
 {
 	struct __ptrace_syscall_info call = { 0 };
 	int signo = WSTOPSIG(status);
+	bool interrupted = status >> 16 == PTRACE_EVENT_STOP;
 
-	if (t->at_once && status >> 16 == PTRACE_EVENT_STOP && !holds(t->pid, arg))
-		return let_go(t);
-	if (status >> 16 == PTRACE_EVENT_STOP) /* our interrupt, or somebody has stopped it */
-		return resume(t, signo == SIGTRAP ? PTRACE_SYSCALL : PTRACE_LISTEN, 0);
-	if (signo != CALL_STOP)
+	if (interrupted && signo != SIGTRAP)
+		return resume(t, PTRACE_LISTEN, 0); /* somebody has stopped it */
+	if (!interrupted && signo != CALL_STOP)
 		return resume(t, PTRACE_SYSCALL, signo); /* a signal for the program */
 	if (ptrace(PTRACE_GET_SYSCALL_INFO, t->pid, sizeof(call), &call) <= 0)
 		return resume(t, PTRACE_SYSCALL, 0);
+	if (may_be_told(t, &call) && !holds(t->pid, arg))
+		return let_go(t);
 	if (call.op == PTRACE_SYSCALL_INFO_EXIT)
 		return at_end_of_call(t);
 	if (call.op == PTRACE_SYSCALL_INFO_ENTRY && is_wait(call.entry.nr))

@@ -13,16 +13,26 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+/* Where a program that holds no connection may be told to stop, beside the wait for one. */
+enum trace_haste {
+	TRACE_NOWHERE,
+	TRACE_BLOCKED,  /* in any other call that it is blocked in: it sleeps */
+	TRACE_ANYWHERE, /* it has not served yet */
+};
+
 struct trace {
 	pid_t pid;
 	int stop_signal;
-	bool at_once; /* wherever it is, if it holds no connection: it need not wait for one */
-	int error;    /* 0, or what the call that was taken out returns */
+	enum trace_haste haste; /* at the next stop; then patience again */
+	int error;              /* 0, or what the call that was taken out returns */
 };
 
 /* -1 and errno: EPERM where the kernel does not let us, ESRCH when it has gone, ENOSYS on a machine
  * that this file does not know. */
 int trace_begin(struct trace *t, pid_t pid, int stop_signal);
+
+/* It has not come to a wait for long: perhaps it is blocked in something else. */
+void trace_hurry(struct trace *t);
 
 enum trace_news {
 	TRACE_GOES_ON,
