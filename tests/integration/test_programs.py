@@ -198,9 +198,9 @@ def test_ordinary_user_and_user_key(daemon):
     """Without root everything works that needs no privilege; user = is refused in words."""
     if IS_ROOT:
         pytest.skip("for ordinary users; as root, test_start and this file run the privileged side")
-    daemon.write(daemon.pool(user="nobody"))
+    daemon.write(daemon.pool(user="daemon"))
     done = daemon.run("-c", daemon.conf)
-    assert done.returncode == 77 and "root" in done.stderr and ":9:" in done.stderr
+    assert done.returncode == 77 and "only root" in done.stderr and ":9:" in done.stderr
 
 
 @pytest.mark.root

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 import fcgi
-from daemon import (BINARY, Daemon, IS_ROOT, alive, children, often, processes_of, read, status, title,
+from daemon import (BINARY, Daemon, IS_ROOT, alive, children, free_port, often, processes_of, read, status, title,
                     wait_for)
 
 
@@ -198,7 +198,7 @@ def test_messages_are_escaped(daemon):
 @pytest.mark.quick
 def test_print_parses_back_to_the_same(daemon):
     daemon.write(daemon.pool(workers=3, env_A='"x ; y"'),
-                 daemon.pool("two", listen="127.0.0.1:1", command="/bin/sh -c 'a \"b\" ; c'"))
+                 daemon.pool("two", listen="127.0.0.1:%d" % free_port(), command="/bin/sh -c 'a \"b\" ; c'"))
     first = daemon.run("-T", "-c", daemon.conf)
     assert first.returncode == 0, first.stderr
     with open(daemon.conf, "w", encoding="utf-8") as f:
