@@ -48,19 +48,14 @@ static enum look look_at_state(pid_t pid)
 	return state_of(pid) == 'S' ? LOOK_SLEEPING : LOOK_RUNNING;
 }
 
-static enum look look_at_one(pid_t pid)
+bool look_is_accept(long number)
 {
-	char text[256], *end;
+	return number == SYS_accept || number == SYS_accept4;
+}
 
-	if (read_proc(pid, "syscall", text, sizeof(text)) != 0)
-		return look_at_state(pid);
-	long number = strtol(text, &end, 10);
-	if (end == text) /* "running" */
-		return LOOK_RUNNING;
+bool look_is_poll(long number)
+{
 	switch (number) {
-	case SYS_accept:
-	case SYS_accept4:
-		return LOOK_ACCEPTING;
 #ifdef SYS_poll
 	case SYS_poll:
 #endif
@@ -74,10 +69,24 @@ static enum look look_at_one(pid_t pid)
 	case SYS_pselect6:
 	case SYS_epoll_pwait:
 	case SYS_epoll_pwait2:
-		return LOOK_SLEEPING;
+		return true;
 	default:
-		return LOOK_RUNNING;
+		return false;
 	}
+}
+
+static enum look look_at_one(pid_t pid)
+{
+	char text[256], *end;
+
+	if (read_proc(pid, "syscall", text, sizeof(text)) != 0)
+		return look_at_state(pid);
+	long number = strtol(text, &end, 10);
+	if (end == text) /* "running" */
+		return LOOK_RUNNING;
+	if (look_is_accept(number))
+		return LOOK_ACCEPTING;
+	return look_is_poll(number) ? LOOK_SLEEPING : LOOK_RUNNING;
 }
 
 /* Of its main thread. */

@@ -17,6 +17,11 @@ enum look {
 	LOOK_ACCEPTING /* it, or a child of it, waits in accept */
 };
 
+/* Numbers of system calls in which a program waits for connections: accept and accept4; poll,
+ * select, epoll_wait and their like. */
+bool look_is_accept(long number);
+bool look_is_poll(long number);
+
 enum look look_at(pid_t pid);
 
 bool look_has_one_thread(pid_t pid);

@@ -14,41 +14,19 @@
 #include <sys/user.h>
 #include <sys/wait.h>
 
+#include "master/look.h"
+
 /* The kernel's own errors of calls that a signal has interrupted; a tracer sees them. */
 #define ERESTARTSYS 512
 #define ERESTART_RESTARTBLOCK 516
 
 #define CALL_STOP (SIGTRAP | 0x80) /* PTRACE_O_TRACESYSGOOD */
 
-/* Calls in which a program waits for its next connection. */
+/* A poll that our interrupt has ended comes back as restart_syscall. */
 static bool is_wait(uint64_t number)
 {
-	switch (number) {
-#ifdef SYS_poll
-	case SYS_poll:
-#endif
-#ifdef SYS_select
-	case SYS_select:
-#endif
-#ifdef SYS_epoll_wait
-	case SYS_epoll_wait:
-#endif
-	case SYS_accept:
-	case SYS_accept4:
-	case SYS_ppoll:
-	case SYS_pselect6:
-	case SYS_epoll_pwait:
-	case SYS_epoll_pwait2:
-	case SYS_restart_syscall: /* what a poll becomes that was interrupted by us */
-		return true;
-	default:
-		return false;
-	}
-}
-
-static bool is_accept(uint64_t number)
-{
-	return number == SYS_accept || number == SYS_accept4;
+	return look_is_accept((long)number) || look_is_poll((long)number) ||
+	       number == SYS_restart_syscall;
 }
 
 /* skip_call: at its beginning, makes a call one that does not exist and so is not restarted either.
@@ -142,7 +120,7 @@ static enum trace_news let_go(const struct trace *t)
  * last: to it the connection was gone before it could be accepted. */
 static void at_wait(struct trace *t, uint64_t number, bool holding)
 {
-	if (holding && !is_accept(number))
+	if (holding && !look_is_accept((long)number))
 		return;
 	if (skip_call(t->pid) == 0)
 		t->error = holding ? EAGAIN : EINTR;
