@@ -30,6 +30,7 @@
 #include "common/err.h"
 #include "common/units.h"
 #include "master/filter.h"
+#include "master/sockets.h"
 
 static bool is_live(const struct address *address)
 {
@@ -192,11 +193,9 @@ int bind_set_blocking(int fd, const struct conf_pool *pool)
 bool bind_is_alive(int fd)
 {
 	struct pollfd state = { .fd = fd, .events = POLLIN };
-	int listening = 0;
-	socklen_t size = sizeof(listening);
 
-	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening &&
-	       poll(&state, 1, 0) >= 0 && (state.revents & (POLLHUP | POLLERR)) == 0;
+	return sockets_is_listening(fd) && poll(&state, 1, 0) >= 0 &&
+	       (state.revents & (POLLHUP | POLLERR)) == 0;
 }
 
 int bind_dress(int fd, const struct conf_pool *pool, const struct address *address, struct err *err)

@@ -256,5 +256,8 @@ class Daemon:
         """How many workers inside preforkd have a request in hand."""
         return sum(title(p).endswith(" busy") for p in self.workers())
 
+    def reload_well(self):
+        assert self.reload() == "ok"
+
     def descriptors(self):
         return len(os.listdir("/proc/%d/fd" % self.pid))

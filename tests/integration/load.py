@@ -3,8 +3,10 @@
 import http.client
 import random
 import threading
+import time
 
 import fcgi
+from daemon import wait_for
 
 
 class Load:
@@ -37,6 +39,17 @@ class Load:
 
     def __exit__(self, *_):
         self.stop()
+
+    def disturb(self, hurt, times=None, seconds=None):
+        """Calls hurt() again and again, and waits each time for another answer; returns how often."""
+        end = None if seconds is None else time.monotonic() + seconds
+        rounds = 0
+        while rounds != times and (end is None or time.monotonic() < end):
+            before = self.done
+            hurt()
+            rounds += 1
+            wait_for(lambda: self.done > before or self.lost)
+        return rounds
 
     def stop(self):
         self.stopping.set()

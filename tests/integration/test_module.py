@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import threading
-import time
 
 import pytest
 
@@ -81,19 +80,6 @@ def test_unread_body_is_no_trouble(daemon, apps):
                 assert fcgi.body_of(c.request(b"abc", keep=True)[0]) == b"abc"
 
 
-def campaign(daemon, seconds, hurt, address=None, clients=8):
-    """Echo under load while something hurts; returns the load."""
-    end = time.monotonic() + seconds
-    with Load(clients, echo(address or daemon.sock)) as load:
-        rounds = 0
-        while time.monotonic() < end:
-            before = load.done
-            hurt()
-            rounds += 1
-            wait_for(lambda: load.done > before or load.lost)
-    return load, rounds
-
-
 @pytest.mark.parametrize("family", ["unix", "tcp"])
 def test_reload_in_a_loop_loses_nothing(daemon, apps, family):
     """HUP all the time under eight clients: every body comes back whole."""
@@ -101,10 +87,8 @@ def test_reload_in_a_loop_loses_nothing(daemon, apps, family):
     address = daemon.sock if family == "unix" else "127.0.0.1:%d" % port
     module(daemon, apps, listen=address, listen_mode="0666")
 
-    def hurt():
-        assert daemon.reload() == "ok"
-
-    load, rounds = campaign(daemon, often(4, 20), hurt, address)
+    with Load(8, echo(address)) as load:
+        rounds = load.disturb(daemon.reload_well, seconds=often(4, 20))
     assert not load.lost, (len(load.lost), load.lost[:5])
     assert load.done > 20 and rounds > 10
     daemon.wait_workers(4)

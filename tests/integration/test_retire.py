@@ -44,10 +44,7 @@ def test_reload_loses_nothing(daemon, name):
     daemon.start()
     begun = time.monotonic()
     with Load(16, serve(name)(daemon.sock, params, sizes)) as load:
-        for _ in range(often(6, 100)):
-            before = load.done
-            assert daemon.reload() == "ok"
-            wait_for(lambda: load.done > before or load.lost)
+        load.disturb(daemon.reload_well, times=often(6, 100))
     assert not load.lost, (len(load.lost), load.lost[:3])
     wait_for(lambda: len(daemon.workers()) == 8)
     assert "did not stop within" not in daemon.read_log()
@@ -60,10 +57,7 @@ def test_program_with_children_of_its_own(daemon):
     daemon.write(daemon.pool(command=program, workers=2, env_PHP_FCGI_CHILDREN=3))
     daemon.start()
     with Load(4, serve("php-cgi")(daemon.sock, params, sizes)) as load:
-        for _ in range(often(4, 50)):
-            before = load.done
-            assert daemon.reload() == "ok"
-            wait_for(lambda: load.done > before or load.lost)
+        load.disturb(daemon.reload_well, times=often(4, 50))
     assert not load.lost, (len(load.lost), load.lost[:3])
     wait_for(lambda: len(daemon.workers()) == 2)
     assert "did not stop within" not in daemon.read_log()

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 
 import pytest
 
@@ -322,12 +321,8 @@ def test_hup_through_nginx_with_large_bodies(daemon, apps, nginx):
         body = rnd.randbytes(rnd.choice((10, 1 << 20)))
         assert fetch(url, body) == body
 
-    end = time.monotonic() + often(3, 20)
     with Load(8, request) as load:
-        while time.monotonic() < end:
-            before = load.done
-            assert daemon.reload() == "ok"
-            wait_for(lambda: load.done > before or load.lost)
+        load.disturb(daemon.reload_well, seconds=often(3, 20))
     assert not load.lost, (len(load.lost), load.lost[:3])
 
 
@@ -396,12 +391,8 @@ def test_requests_on_kept_connections_survive_reloads_under_load(daemon, apps):
         if fcgi.body_of(local.c.request(body, keep=True)[0]) != body:
             raise fcgi.Lost("another body")
 
-    end = time.monotonic() + often(3, 20)
     with Load(8, request) as load:
-        while time.monotonic() < end:
-            before = load.done
-            assert daemon.reload() == "ok"
-            wait_for(lambda: load.done > before or load.lost)
+        load.disturb(daemon.reload_well, seconds=often(3, 20))
     assert not load.lost, (len(load.lost), load.lost[:3])
     assert len(connections) == 8
     for c in connections:
