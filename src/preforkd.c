@@ -53,13 +53,13 @@ static void add_address(struct conf_options *options, const char *address, int m
 	options->listen[n] = address;
 }
 
-static unsigned parse_workers(const char *text)
+static struct conf_range parse_workers(const char *text)
 {
+	struct conf_range range;
 	struct err err;
-	uint64_t number;
 
-	if (units_number(text, 1, CONF_WORKERS_MAX, &number, &err) == 0)
-		return (unsigned)number;
+	if (units_range(text, 0, CONF_WORKERS_MAX, &range.min, &range.max, &err) == 0)
+		return range;
 	fprintf(stderr, "preforkd: -n %s: %s\n", text, err.text);
 	exit(EX_USAGE);
 }

@@ -6,21 +6,28 @@
  */
 #include "common/board.h"
 
+#include <bsd/string.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 /* A page is the unit of sharing: the system's, where that is larger. */
 #define PAGE 4096u
 #define REQUESTS_MAX (UINT64_C(1) << 62)
 
+/* Written by its worker, but for "listened", which the master sets and the worker clears. */
 struct board_page {
 	_Atomic uint64_t requests;
-	_Atomic uint32_t busy;
+	_Atomic uint64_t since; /* 0: no request in hand */
+	_Atomic uint32_t wish;
+	_Atomic uint32_t listened;
+	_Atomic uint32_t version; /* of the text; odd while it is written */
+	char method[BOARD_METHOD], path[BOARD_PATH];
 };
 
 struct board {
@@ -109,16 +116,39 @@ void board_clear(struct board *board, unsigned slot)
 	memset(page_of(board, slot), 0, board->stride);
 }
 
+/* Text that changes under our eyes is not shown. */
+static void read_text(struct board_page *page, struct board_worker *out)
+{
+	uint32_t before = atomic_load_explicit(&page->version, memory_order_acquire);
+
+	memcpy(out->method, page->method, sizeof(out->method));
+	memcpy(out->path, page->path, sizeof(out->path));
+	atomic_thread_fence(memory_order_acquire);
+	if (before % 2 != 0 || atomic_load_explicit(&page->version, memory_order_relaxed) != before)
+		out->method[0] = out->path[0] = '\0';
+	out->method[sizeof(out->method) - 1] = '\0';
+	out->path[sizeof(out->path) - 1] = '\0';
+}
+
 void board_read(const struct board *board, unsigned slot, struct board_worker *out)
 {
 	struct board_page *page = page_of(board, slot);
 	uint64_t requests = atomic_load_explicit(&page->requests, memory_order_relaxed);
+	uint32_t wish = atomic_load_explicit(&page->wish, memory_order_relaxed);
 
 	out->requests = requests < REQUESTS_MAX ? requests : REQUESTS_MAX;
-	out->busy = atomic_load_explicit(&page->busy, memory_order_relaxed) != 0;
+	out->since = atomic_load_explicit(&page->since, memory_order_acquire);
+	out->busy = out->since != 0;
+	out->wish = wish <= BOARD_GOES_NOW ? (enum board_wish)wish : BOARD_STAYS;
+	read_text(page, out);
 }
 
-int board_sit(int fd, unsigned slot, struct board_seat *seat)
+void board_listen(const struct board *board, unsigned slot)
+{
+	atomic_store_explicit(&page_of(board, slot)->listened, 1, memory_order_seq_cst);
+}
+
+int board_sit(int fd, unsigned slot, int bell, struct board_seat *seat)
 {
 	size_t stride = page_stride();
 	void *shared = mmap(NULL, stride, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -130,12 +160,50 @@ int board_sit(int fd, unsigned slot, struct board_seat *seat)
 	close(fd);
 	seat->shared = shared;
 	seat->page = own;
+	seat->bell = bell;
 	return 0;
+}
+
+static void ring(const struct board_seat *seat)
+{
+	uint64_t once = 1;
+
+	(void)!write(seat->bell, &once, sizeof(once)); /* full: it has rung long enough */
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
 void board_begin(const struct board_seat *seat)
 {
-	atomic_store_explicit(&seat->page->busy, 1, memory_order_relaxed);
+	struct board_page *page = seat->page;
+
+	/* The text of the request before must not stand beside the time of this one. */
+	if (page->method[0] != '\0')
+		board_describe(seat, "", "");
+	atomic_store_explicit(&page->since, now_ms(), memory_order_release);
+	if (atomic_load_explicit(&page->listened, memory_order_relaxed) == 0)
+		return;
+	atomic_store_explicit(&page->listened, 0, memory_order_seq_cst);
+	ring(seat);
+}
+
+/* One writer: the version only tells the reader that it came in between. */
+void board_describe(const struct board_seat *seat, const char *method, const char *path)
+{
+	struct board_page *page = seat->page;
+	uint32_t version = atomic_load_explicit(&page->version, memory_order_relaxed);
+
+	atomic_store_explicit(&page->version, version | 1, memory_order_relaxed);
+	atomic_thread_fence(memory_order_release);
+	strlcpy(page->method, method, sizeof(page->method));
+	strlcpy(page->path, path, sizeof(page->path));
+	atomic_store_explicit(&page->version, (version | 1) + 1, memory_order_release);
 }
 
 /* One writer only, so a load and a store are enough: no locked instruction per request. */
@@ -145,5 +213,13 @@ void board_end(const struct board_seat *seat, bool answered)
 
 	if (answered)
 		atomic_store_explicit(&seat->page->requests, n + 1, memory_order_relaxed);
-	atomic_store_explicit(&seat->page->busy, 0, memory_order_relaxed);
+	atomic_store_explicit(&seat->page->since, 0, memory_order_release);
+}
+
+void board_set_wish(const struct board_seat *seat, enum board_wish wish)
+{
+	if (atomic_load_explicit(&seat->page->wish, memory_order_relaxed) == (uint32_t)wish)
+		return;
+	atomic_store_explicit(&seat->page->wish, (uint32_t)wish, memory_order_release);
+	ring(seat);
 }

@@ -28,6 +28,11 @@ struct conf_place {
 	unsigned line;
 };
 
+/* A number of workers, fixed where both are the same. */
+struct conf_range {
+	unsigned min, max;
+};
+
 #define CONF_KEYS_MAX 64
 #define CONF_WORKERS_MAX 10000
 #define CONF_LISTEN_MAX 64 /* addresses of one pool */
@@ -47,8 +52,14 @@ struct conf_pool {
 	char **groups;      /* NULL: the user's own; else NULL-terminated */
 	enum conf_kind kind;
 	char **argv; /* app name, module path or program, then its arguments; NULL-terminated */
-	unsigned workers;
-	uint64_t start_timeout, stop_timeout; /* milliseconds; never 0 */
+	struct conf_range workers;
+	unsigned spare;
+	uint64_t idle_timeout;                  /* milliseconds; never 0 */
+	uint64_t max_requests;                  /* 0: no limit */
+	uint64_t max_age;                       /* milliseconds; 0: no limit */
+	uint64_t max_memory;                    /* bytes; 0: no limit */
+	uint64_t request_timeout, slow_request; /* milliseconds; 0: none */
+	uint64_t start_timeout, stop_timeout;   /* milliseconds; never 0 */
 	int stop_signal;
 	char **env;      /* "NAME=VALUE", NULL-terminated; NULL when none */
 	char **pass_env; /* names, NULL-terminated; NULL when none */
@@ -85,12 +96,12 @@ struct conf {
 
 /* What the command line says beside the file; NULL or 0 where not given. */
 struct conf_options {
-	const char *file;     /* -c */
-	const char *pid_file; /* -p: goes before the file's pid-file */
-	const char **listen;  /* -l, NULL-terminated; NULL: none */
-	unsigned workers;     /* -n */
-	const char *user;     /* -u USER[:GROUP] */
-	char **program;       /* after --, NULL-terminated; NULL: none */
+	const char *file;          /* -c */
+	const char *pid_file;      /* -p: goes before the file's pid-file */
+	const char **listen;       /* -l, NULL-terminated; NULL: none */
+	struct conf_range workers; /* -n; max 0: not given */
+	const char *user;          /* -u USER[:GROUP] */
+	char **program;            /* after --, NULL-terminated; NULL: none */
 };
 
 /*

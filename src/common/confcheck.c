@@ -40,13 +40,23 @@ static void check_workers(const struct conf_pool *pool, struct conferr *mistakes
 {
 	struct conf_place place = *place_of(pool, "workers");
 
-	if (pool->kind != CONF_COMMAND || pool->workers == 0 || pool->workers >= pool->listen_count)
+	if (pool->kind != CONF_COMMAND || pool->workers.max == 0 ||
+		pool->workers.min >= pool->listen_count)
 		return;
 	if (place.line == 0)
 		place = *place_of(pool, "listen");
 	conferr_add(mistakes, place, from_options(pool) ? EX_USAGE : EX_CONFIG,
 		"%s: %u cannot serve %zu addresses: each worker of a command serves one",
-		from_options(pool) ? "-n" : "workers", pool->workers, pool->listen_count);
+		from_options(pool) ? "-n" : "workers", pool->workers.min, pool->listen_count);
+}
+
+/* What a program answers is not seen from outside, so that nobody could count it. */
+static void check_recycling(const struct conf_pool *pool, struct conferr *mistakes)
+{
+	if (pool->kind == CONF_COMMAND && pool->max_requests > 0)
+		conferr_add(mistakes, *place_of(pool, "max-requests"), EX_CONFIG,
+			"max-requests: the requests of a command cannot be counted: use max-age or "
+			"max-memory, or the program's own limit (PHP_FCGI_MAX_REQUESTS)");
 }
 
 static void say_twice(const struct conf_pool *pool, const struct conf_pool *other, const char *text,
@@ -101,6 +111,7 @@ void confcheck_pools(const struct conf *conf, struct conferr *mistakes)
 		check_presence(conf->pools[p], mistakes);
 		check_workers(conf->pools[p], mistakes);
 		check_counts(conf->pools[p], mistakes);
+		check_recycling(conf->pools[p], mistakes);
 		for (size_t i = 0; i < conf->pools[p]->listen_count; i++)
 			check_address(conf, p, i, mistakes);
 	}

@@ -16,6 +16,8 @@
 #include "common/confword.h"
 
 #define DAY_MS 86400000
+#define AGE_MAX 8640000000 /* 100 days */
+#define REQUESTS_MAX 1000000000
 #define NOFILE_MIN 32        /* a worker inside preforkd needs about that to start */
 #define NOFILE_MAX (1 << 30) /* far beyond fs.nr_open */
 
@@ -84,9 +86,30 @@ static const struct confkey keys[] = {
 	{ CONFKEY_POOL, "command", VALUE(PROGRAM, 0, .min = CONF_COMMAND),
 		"", workers,
 		"FastCGI program, and its arguments" },
-	{ CONFKEY_POOL, "workers", VALUE(UNSIGNED, POOL(workers), 1, CONF_WORKERS_MAX),
+	{ CONFKEY_POOL, "workers", VALUE(RANGE, POOL(workers), 0, CONF_WORKERS_MAX),
 		"4", workers,
-		"how many workers there are" },
+		"how many workers there are: N, or MIN..MAX to follow the load" },
+	{ CONFKEY_POOL, "spare", VALUE(UNSIGNED, POOL(spare), 1, CONF_WORKERS_MAX),
+		"1", workers,
+		"idle workers kept ready between MIN and MAX" },
+	{ CONFKEY_POOL, "idle-timeout", VALUE(DURATION, POOL(idle_timeout), 100, DAY_MS),
+		"10s", workers,
+		"how long workers above MIN may be idle" },
+	{ CONFKEY_POOL, "max-requests", VALUE(NUMBER, POOL(max_requests), 0, REQUESTS_MAX),
+		"0", workers,
+		"requests after which a worker is replaced; 0: never" },
+	{ CONFKEY_POOL, "max-age", VALUE(DURATION, POOL(max_age), 0, AGE_MAX),
+		"0", workers,
+		"time after which a worker is replaced; 0: never" },
+	{ CONFKEY_POOL, "max-memory", VALUE(BYTES, POOL(max_memory)),
+		"0", workers,
+		"resident size at which a worker is replaced; 0: none" },
+	{ CONFKEY_POOL, "request-timeout", VALUE(DURATION, POOL(request_timeout), 0, DAY_MS),
+		"0", workers,
+		"time after which a worker is killed with the request it has; 0: never" },
+	{ CONFKEY_POOL, "slow-request", VALUE(DURATION, POOL(slow_request), 0, DAY_MS),
+		"0", workers,
+		"time after which a running request is logged; 0: never" },
 	{ CONFKEY_POOL, "start-timeout", VALUE(DURATION, POOL(start_timeout), 1, DAY_MS),
 		"30s", workers,
 		"how long a worker may take until it is ready" },

@@ -28,7 +28,7 @@ void confopt_refuse(const struct conf_options *options, struct conferr *mistakes
 
 	if (options->listen != NULL)
 		conferr_add(mistakes, nowhere, EX_USAGE, "-l does not go with a file: %s", reason);
-	if (options->workers != 0)
+	if (options->workers.max != 0)
 		conferr_add(mistakes, nowhere, EX_USAGE, "-n does not go with a file: %s", reason);
 	if (options->user != NULL)
 		conferr_add(mistakes, nowhere, EX_USAGE, "-u does not go with a file: %s", reason);
@@ -84,12 +84,13 @@ static void take_addresses(struct conf_pool *pool, const char **list, struct con
 			conferr_add(mistakes, nowhere, EX_USAGE, "-l %s: %s", list[i], err.text);
 }
 
-static void take_workers(struct conf_pool *pool, unsigned workers, struct conferr *mistakes)
+static void take_workers(
+	struct conf_pool *pool, struct conf_range workers, struct conferr *mistakes)
 {
-	if (workers > CONF_WORKERS_MAX)
-		conferr_add(mistakes, nowhere, EX_USAGE, "-n %u: is out of range: 1 to %d", workers,
-			CONF_WORKERS_MAX);
-	else if (workers != 0)
+	if (workers.max > CONF_WORKERS_MAX || workers.min > workers.max)
+		conferr_add(mistakes, nowhere, EX_USAGE, "-n %u..%u: is out of range: 0 to %d",
+			workers.min, workers.max, CONF_WORKERS_MAX);
+	else if (workers.max != 0)
 		pool->workers = workers;
 }
 

@@ -136,9 +136,6 @@ static int set_unsigned(const struct slot *slot, const char *text)
 {
 	uint64_t number;
 
-	if (strstr(text, "..") != NULL)
-		return err_set(slot->err, EX_CONFIG,
-			"\"%s\" is a range, and only a number is supported", text);
 	if (units_number(text, (uint64_t)slot->value->min, (uint64_t)slot->value->max, &number,
 		    slot->err) != 0)
 		return -1;
@@ -149,6 +146,48 @@ static int set_unsigned(const struct slot *slot, const char *text)
 static void put_unsigned(const struct slot *slot, FILE *out)
 {
 	fprintf(out, "%u", *(const unsigned *)source(slot));
+}
+
+static int set_number(const struct slot *slot, const char *text)
+{
+	return units_number(text, (uint64_t)slot->value->min, (uint64_t)slot->value->max,
+		field(slot), slot->err);
+}
+
+static void put_number(const struct slot *slot, FILE *out)
+{
+	fprintf(out, "%" PRIu64, *(const uint64_t *)source(slot));
+}
+
+static int set_bytes(const struct slot *slot, const char *text)
+{
+	return units_size(text, field(slot), slot->err);
+}
+
+static void put_bytes(const struct slot *slot, FILE *out)
+{
+	char text[32];
+
+	fputs(units_size_text(*(const uint64_t *)source(slot), text, sizeof(text)), out);
+}
+
+static int set_range(const struct slot *slot, const char *text)
+{
+	struct conf_range *to = field(slot);
+	unsigned min, max;
+
+	if (units_range(text, (unsigned)slot->value->min, (unsigned)slot->value->max, &min, &max,
+		    slot->err) != 0)
+		return -1;
+	*to = (struct conf_range){ .min = min, .max = max };
+	return 0;
+}
+
+static void put_range(const struct slot *slot, FILE *out)
+{
+	const struct conf_range *from = source(slot);
+
+	fprintf(out, from->min == from->max ? "%u" : "%u..%u", from->min, from->max);
 }
 
 static int set_int(const struct slot *slot, const char *text)
@@ -329,6 +368,9 @@ static const struct type types[] = {
 	[CONFVAL_NAME] = { .optional = true, .set = set_name, .put = put_string },
 	[CONFVAL_CHOICE] = { .set = set_choice, .put = put_choice },
 	[CONFVAL_UNSIGNED] = { .set = set_unsigned, .put = put_unsigned },
+	[CONFVAL_RANGE] = { .set = set_range, .put = put_range },
+	[CONFVAL_NUMBER] = { .set = set_number, .put = put_number },
+	[CONFVAL_BYTES] = { .set = set_bytes, .put = put_bytes },
 	[CONFVAL_INT] = { .set = set_int, .put = put_int },
 	[CONFVAL_MODE] = { .set = set_mode, .put = put_mode },
 	[CONFVAL_DURATION] = { .set = set_duration, .put = put_duration },

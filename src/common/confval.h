@@ -17,6 +17,9 @@ enum confval_type {
 	CONFVAL_NAME,      /* char *: of a user or group; empty: NULL */
 	CONFVAL_CHOICE,    /* int: min for the first of the choices, and so on */
 	CONFVAL_UNSIGNED,  /* unsigned, min to max */
+	CONFVAL_RANGE,     /* struct conf_range: "N" or "MIN..MAX", min to max */
+	CONFVAL_NUMBER,    /* uint64_t, min to max */
+	CONFVAL_BYTES,     /* uint64_t: a size */
 	CONFVAL_INT,       /* int, min to max */
 	CONFVAL_MODE,      /* unsigned, octal, up to max */
 	CONFVAL_DURATION,  /* uint64_t: milliseconds, min to max */

@@ -7,7 +7,9 @@
 #ifndef PREFORKD_JOB_H
 #define PREFORKD_JOB_H
 
+#include <signal.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/resource.h>
 #include <sys/types.h>
 
@@ -19,13 +21,16 @@ struct job {
 	pid_t master;   /* to see with getppid() that it still lives */
 	int *listeners; /* in-process: all of the pool; command: the one to put on fd 0 */
 	size_t listener_count;
-	int board_fd;         /* in-process pools only, else -1 */
-	int handover[2];      /* in-process: to siblings, from siblings; else -1 */
-	int output_fd;        /* becomes 1 and 2; -1: /dev/null */
-	int start_fd;         /* the start pipe's write end, close-on-exec */
-	int lifeline_fd;      /* read end of a pipe that ends with the master */
-	struct rlimit nofile; /* what the master was started with */
-	char **environ;       /* the master's environment, for pass-env */
+	int board_fd;          /* in-process pools only, else -1 */
+	int handover[2];       /* in-process: to siblings, from siblings; else -1 */
+	int bell_fd;           /* in-process: eventfd(2) that wakes the master; else -1 */
+	uint64_t max_requests; /* in-process: after so many it takes no more; 0: no limit */
+	uint64_t max_memory;   /* in-process: the same for its resident size, bytes; 0: no limit */
+	int output_fd;         /* becomes 1 and 2; -1: /dev/null */
+	int start_fd;          /* the start pipe's write end, close-on-exec */
+	int lifeline_fd;       /* read end of a pipe that ends with the master */
+	struct rlimit nofile;  /* what the master was started with */
+	char **environ;        /* the master's environment, for pass-env */
 };
 
 /*
@@ -37,6 +42,10 @@ struct job {
 #define JOB_READY 'R'
 #define JOB_FAILED 'F'
 #define JOB_REPORT_MAX 400
+
+/* Its request takes too long: one inside preforkd answers it with 504 if nothing was sent yet, and
+ * is gone; whoever is still there a moment later is killed. */
+#define JOB_EXPIRED_SIGNAL (SIGRTMIN + 1)
 
 /* A worker's body: never returns. Handed from preforkd.c to the master, which knows no worker. */
 typedef void (*job_body)(const struct job *job) __attribute__((noreturn));

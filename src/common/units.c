@@ -67,6 +67,33 @@ int units_number(const char *text, uint64_t min, uint64_t max, uint64_t *out, st
 	return 0;
 }
 
+int units_range(const char *text, unsigned min, unsigned max, unsigned *low, unsigned *high,
+	struct err *err)
+{
+	const char *dots = strstr(text, "..");
+	char first[24];
+	uint64_t a, b;
+
+	if (dots == NULL) {
+		if (units_number(text, min > 1 ? min : 1, max, &a, err) != 0)
+			return -1;
+		*low = *high = (unsigned)a;
+		return 0;
+	}
+	if ((size_t)(dots - text) >= sizeof(first))
+		return err_set(err, EX_CONFIG, "\"%s\" is not MIN..MAX", text);
+	memcpy(first, text, (size_t)(dots - text));
+	first[dots - text] = '\0';
+	if (units_number(first, min, max, &a, err) != 0 ||
+		units_number(dots + 2, min > 1 ? min : 1, max, &b, err) != 0)
+		return -1;
+	if (a > b)
+		return err_set(err, EX_CONFIG, "%s is out of order: MIN is more than MAX", text);
+	*low = (unsigned)a;
+	*high = (unsigned)b;
+	return 0;
+}
+
 /* 0 with *out filled; 1: not of this form; 2: too large */
 static int scaled(
 	const char *text, const struct unit *units, size_t count, uint64_t bare, uint64_t *out)

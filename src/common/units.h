@@ -33,6 +33,9 @@ struct network {
 
 /* All return 0, or -1 with *err filled (code EX_CONFIG) and the output untouched. */
 int units_number(const char *text, uint64_t min, uint64_t max, uint64_t *out, struct err *err);
+/* "4" or "2..32", from min to max, at least 1 at the top; *low may be as low as min */
+int units_range(const char *text, unsigned min, unsigned max, unsigned *low, unsigned *high,
+	struct err *err);
 /* "30s", "500ms", "2m", "1h", "1d"; a bare number is seconds; result in milliseconds. */
 int units_duration(const char *text, uint64_t *ms, struct err *err);
 /* "64M", "1G", "512K", a bare number is bytes; powers of 1024. */

@@ -53,7 +53,7 @@ struct generation *generation_open(
 	}
 	g->number = number;
 	g->conf = conf;
-	g->want = conf->workers;
+	g->want = conf->workers.min;
 	g->set = set;
 	if (open_listeners(g, err) == 0 && open_output(g, err) == 0)
 		return g;

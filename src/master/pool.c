@@ -12,8 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/wait.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "common/board.h"
 #include "common/conf.h"
@@ -38,6 +40,7 @@ struct pool {
 	struct listen_set *listen;
 	struct board *board;      /* NULL until a generation serves inside preforkd */
 	struct handover handover; /* none until then */
+	int bell;                 /* rung by workers inside preforkd; -1: none until then */
 	struct roster roster;
 	struct generation *current; /* NULL: not yet, or no more */
 	struct generation *next;    /* NULL: no reload under way */
@@ -59,6 +62,7 @@ struct pool *pool_new(
 	pool->context = context;
 	pool->listen = listeners;
 	pool->handover = (struct handover)HANDOVER_NONE;
+	pool->bell = -1;
 	return pool;
 }
 
@@ -72,6 +76,8 @@ void pool_free(struct pool *pool)
 	}
 	board_destroy(pool->board);
 	handover_end(&pool->handover);
+	if (pool->bell >= 0)
+		close(pool->bell);
 	roster_free(&pool->roster);
 	free(pool);
 }
@@ -90,6 +96,9 @@ static int make_room(struct pool *pool, unsigned slots, bool in_process, struct 
 		return 0;
 	if (pool->board == NULL)
 		pool->board = board_create(pool->roster.slots);
+	if (pool->bell < 0 && (pool->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0)
+		return err_set(err, EX_OSERR, "pool %s: cannot make an eventfd: %s", pool->name,
+			strerror(errno));
 	if (handover_open(&pool->handover) != 0)
 		return err_set(err, EX_OSERR, "pool %s: cannot make a socket pair: %s", pool->name,
 			strerror(errno));
@@ -102,7 +111,7 @@ static int make_room(struct pool *pool, unsigned slots, bool in_process, struct 
 int pool_prepare(struct pool *pool, const struct conf_pool *conf, unsigned number, uint64_t now,
 	struct err *err)
 {
-	unsigned most = conf->workers;
+	unsigned most = conf->workers.max;
 	uint64_t patience = conf->start_timeout;
 
 	if (pool->current != NULL && pool->current->want > most)
@@ -329,6 +338,7 @@ static int start_member(struct pool *pool, struct generation *g, uint64_t now, s
 		.listener_count = command ? 1 : g->listener_count,
 		.board_fd = command ? -1 : board_fd(pool->board),
 		.handover = pool->handover.fds,
+		.bell_fd = command ? -1 : pool->bell,
 		.sink = g->sink };
 	struct watch *w = watch_start(pool->context, &seat, now, err);
 	if (w == NULL)

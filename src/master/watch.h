@@ -60,8 +60,10 @@ struct watch_seat {
 	unsigned slot;
 	int *listeners;
 	size_t listener_count;
-	int board_fd;        /* -1: none */
-	const int *handover; /* two descriptors; -1: none */
+	int board_fd;                      /* -1: none */
+	const int *handover;               /* two descriptors; -1: none */
+	int bell_fd;                       /* -1: none */
+	uint64_t max_requests, max_memory; /* of this worker, 0: no limit; inside preforkd */
 	struct output_sink *sink;
 };
 

@@ -71,6 +71,7 @@ static void arrange_descriptors(const struct job *job)
 	if (!command) {
 		keep[n++] = job->board_fd;
 		keep[n++] = job->lifeline_fd;
+		keep[n++] = job->bell_fd;
 		keep[n++] = job->handover[0];
 		keep[n++] = job->handover[1];
 		for (size_t i = 0; i < job->listener_count && i < CONF_LISTEN_MAX; i++)
@@ -256,7 +257,7 @@ void worker_main(const struct job *job)
 	bool command = job->pool->kind == CONF_COMMAND;
 
 	arrange_descriptors(job);
-	if (!command && board_sit(job->board_fd, job->slot, &seat) != 0)
+	if (!command && board_sit(job->board_fd, job->slot, job->bell_fd, &seat) != 0)
 		fail(job, EX_OSERR, "cannot map the scoreboard");
 	char **environment = make_environment(job);
 	set_limits(job);

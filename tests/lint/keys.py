@@ -62,6 +62,8 @@ def number(text, macros):
 
 
 def duration(ms):
+    if ms == 0:
+        return "0"
     for unit, size in UNITS:
         if ms % size == 0:
             return "%d%s" % (ms // size, unit)
