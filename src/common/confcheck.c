@@ -41,13 +41,13 @@ static void check_workers(const struct conf_pool *pool, struct conferr *mistakes
 	struct conf_place place = *place_of(pool, "workers");
 
 	if (pool->kind != CONF_COMMAND || pool->workers.max == 0 ||
-		pool->workers.min >= pool->listen_count)
+		pool->workers.max >= pool->listen_count)
 		return;
 	if (place.line == 0)
 		place = *place_of(pool, "listen");
 	conferr_add(mistakes, place, from_options(pool) ? EX_USAGE : EX_CONFIG,
 		"%s: %u cannot serve %zu addresses: each worker of a command serves one",
-		from_options(pool) ? "-n" : "workers", pool->workers.min, pool->listen_count);
+		from_options(pool) ? "-n" : "workers", pool->workers.max, pool->listen_count);
 }
 
 /* What a program answers is not seen from outside, so that nobody could count it. */

@@ -6,18 +6,20 @@
 #ifndef PREFORKD_LIFE_H
 #define PREFORKD_LIFE_H
 
-#define LIFE_STATES(X)                                                                   \
-	X(STARTING, "starting") /* forked; has not said that it waits for connections */ \
-	X(UP, "up")             /* ready: serves */                                      \
-	X(RETIRING, "retiring") /* asked to stop; finishes what it has in hand */        \
-	X(FAILING, "failing")   /* was never ready in time and has been killed for it */ \
-	X(KILLED, "killed")     /* killed on purpose; its death is expected */           \
+#define LIFE_STATES(X)                                                                      \
+	X(STARTING, "starting") /* forked; has not said that it waits for connections */    \
+	X(UP, "up")             /* ready: serves */                                         \
+	X(RETIRING, "retiring") /* asked to stop; finishes what it has in hand */           \
+	X(FAILING, "failing")   /* was never ready in time and has been killed for it */    \
+	X(EXPIRED, "expired")   /* in one request for too long: told to end, then killed */ \
+	X(KILLED, "killed")     /* killed on purpose; its death is expected */              \
 	X(GONE, "gone")         /* reaped */
 
 #define LIFE_EVENTS(X)                                                      \
 	X(READY)   /* it waits for connections */                           \
 	X(LATE)    /* start-timeout has passed without READY */             \
 	X(RETIRE)  /* it is no longer wanted */                             \
+	X(EXPIRE)  /* request-timeout has passed in one request */          \
 	X(OVERDUE) /* stop-timeout has passed since it was asked to stop */ \
 	X(CUT)     /* stop at once */                                       \
 	X(DIED)    /* waitpid returned it */
@@ -26,6 +28,7 @@
 	X(NONE)                                                         \
 	X(SERVE)   /* it is ready */                                    \
 	X(STOP)    /* send the stop-signal, start the stop-timeout */   \
+	X(EXPIRE)  /* end it with the request that it has */            \
 	X(KILL)    /* SIGKILL to its process group */                   \
 	X(REPLACE) /* it died unasked: log, count, replace by policy */ \
 	X(BURY)    /* it ended as it was told to */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -162,4 +163,50 @@ size_t look_group(pid_t pid, pid_t group[LOOK_GROUP_MAX])
 	for (size_t i = 0; i < count; i++)
 		count += children_of(group[i], group + count, LOOK_GROUP_MAX - count);
 	return count;
+}
+
+static bool is_read(long number)
+{
+	return number == SYS_read || number == SYS_readv || number == SYS_recvfrom ||
+	       number == SYS_recvmsg;
+}
+
+/* "NUMBER 0xARGUMENT ...": the first argument is the descriptor. */
+ino_t look_reads_from(pid_t pid)
+{
+	char text[256], path[64], *end;
+	struct stat st;
+
+	if (read_proc(pid, "syscall", text, sizeof(text)) != 0)
+		return 0;
+	long number = strtol(text, &end, 10);
+	if (end == text || !is_read(number))
+		return 0;
+	unsigned long fd = strtoul(end, NULL, 16);
+	snprintf(path, sizeof(path), "/proc/%d/fd/%lu", (int)pid, fd);
+	return stat(path, &st) == 0 && S_ISSOCK(st.st_mode) ? st.st_ino : 0;
+}
+
+static uint64_t resident_of_one(pid_t pid)
+{
+	char text[128], *end;
+
+	if (read_proc(pid, "statm", text, sizeof(text)) != 0)
+		return 0;
+	(void)strtoull(text, &end, 10);
+	return strtoull(end, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+uint64_t look_resident(pid_t pid)
+{
+	pid_t group[LOOK_GROUP_MAX];
+	size_t count = look_group(pid, group);
+	uint64_t largest = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		uint64_t size = resident_of_one(group[i]);
+
+		largest = size > largest ? size : largest;
+	}
+	return largest;
 }

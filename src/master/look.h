@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 enum look {
@@ -23,6 +24,13 @@ bool look_is_accept(long number);
 bool look_is_poll(long number);
 
 enum look look_at(pid_t pid);
+
+/* Is it blocked in reading from a socket? Its inode number then, else 0. */
+ino_t look_reads_from(pid_t pid);
+
+/* Resident size, bytes, of the process or of the largest of its descendants; 0: it cannot be seen.
+ */
+uint64_t look_resident(pid_t pid);
 
 bool look_has_one_thread(pid_t pid);
 /* Does it stand still after SIGSTOP? One that is gone does. */

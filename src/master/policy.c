@@ -1,10 +1,13 @@
 /*
- * policy: the rules for restarts.
+ * policy: the rules for restarts, for the number of workers, and for recycling.
  *
- * Two kinds of death, two answers. A program that cannot start would be forked as fast as the
- * machine can: its delay doubles, and one worker at a time is tried until one proves itself. A
+ * Restarts: two kinds of death, two answers. A program that cannot start would be forked as fast as
+ * the machine can: its delay doubles, and one worker at a time is tried until one proves itself. A
  * worker that crashed after it had served is replaced at once; a bucket only bounds the rate, so
  * that whoever can crash workers with bad requests cannot turn the back-off into an outage.
+ *
+ * Number: it grows at once when connections stand and no worker is idle, and shrinks late, to what
+ * the load of the last idle-timeout has needed.
  */
 #include "master/policy.h"
 
@@ -87,4 +90,108 @@ unsigned policy_start(struct policy_restart *r, unsigned missing, unsigned worke
 	uint64_t part = (r->debt - allowed) % 1000 == 0 ? 1000 : (r->debt - allowed) % 1000;
 	*next = now + (part + rate(workers) - 1) / rate(workers);
 	return waiting >= missing ? 0 : missing - (unsigned)waiting;
+}
+
+void policy_settle(struct policy_demand *d, unsigned want, uint64_t now)
+{
+	*d = (struct policy_demand){ .want = want, .window_began = now, .needed = want };
+}
+
+static unsigned within(const struct policy_limits *limits, unsigned workers)
+{
+	if (workers < limits->min)
+		return limits->min;
+	return workers < limits->max ? workers : limits->max;
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Connections stand: twice as many more as the last time, but never more than stand there and have
+ * nobody on the way. */
+static unsigned grow(const struct policy_load *load, struct policy_demand *d, unsigned live,
+	uint64_t now, uint64_t *next)
+{
+	uint64_t patience = load->idle > 0 ? POLICY_STANDING_LONG : POLICY_STANDING;
+
+	if (d->standing == 0)
+		d->standing = now;
+	if (live > 0 && now - d->standing < patience) {
+		*next = earlier(*next, d->standing + patience);
+		return d->want;
+	}
+	unsigned alone = load->queue > load->starting ? load->queue - load->starting : 0;
+	d->step = d->step == 0 ? 1 : d->step * 2;
+	if (d->step > alone)
+		d->step = alone;
+	*next = earlier(*next, now + POLICY_STANDING);
+	return live + d->step > d->want ? live + d->step : d->want;
+}
+
+/* What the load has needed at the worst moment of the last idle-timeout is enough. */
+static unsigned shrink(
+	const struct policy_limits *limits, struct policy_demand *d, uint64_t now, uint64_t *next)
+{
+	uint64_t end = d->window_began + limits->idle_timeout;
+	uint64_t idle_end = d->idle_since + limits->idle_timeout;
+
+	if (d->want <= limits->min)
+		return d->want;
+	if (d->idle_since != 0 && now >= idle_end)
+		return limits->min;
+	if (d->idle_since != 0) {
+		*next = earlier(*next, idle_end);
+		return d->want;
+	}
+	if (now >= end)
+		return d->needed < d->want ? d->needed : d->want;
+	*next = earlier(*next, end);
+	return d->want;
+}
+
+unsigned policy_want(const struct policy_limits *limits, const struct policy_load *load,
+	struct policy_demand *d, uint64_t now, uint64_t *next)
+{
+	unsigned live = load->idle + load->busy + load->starting;
+	unsigned needed = load->busy > 0 ? load->busy + limits->spare : 0;
+	bool working = load->busy > 0 || load->queue > 0;
+
+	*next = POLICY_NEVER;
+	d->want = within(limits, d->want);
+	if (working)
+		d->idle_since = 0;
+	else if (d->idle_since == 0)
+		d->idle_since = now;
+	if (load->queue == 0)
+		d->standing = d->step = 0;
+	unsigned want = load->queue > 0 ? grow(load, d, live, now, next) : d->want;
+	want = within(limits, needed > want ? needed : want);
+	if (want > d->want || load->queue > 0)
+		needed = want;
+	if (needed > d->needed)
+		d->needed = needed;
+	d->want = want;
+	want = within(limits, shrink(limits, d, now, next));
+	if (want < d->want || now - d->window_began >= limits->idle_timeout) {
+		d->window_began = now;
+		d->needed = needed;
+	}
+	d->want = want;
+	return want;
+}
+
+unsigned policy_recycle_most(unsigned workers)
+{
+	return workers >= 20 ? workers / 10 : 1;
+}
+
+uint64_t policy_spread(uint64_t limit, uint32_t random)
+{
+	uint64_t fifth = limit / 5;
+
+	if (limit == 0)
+		return 0;
+	return limit - limit / 10 + (fifth == 0 ? 0 : random % (fifth + 1));
 }

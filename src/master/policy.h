@@ -55,4 +55,43 @@ void policy_proven(struct policy_restart *restart);
 unsigned policy_start(struct policy_restart *restart, unsigned missing, unsigned workers,
 	bool probing, uint64_t now, uint64_t *next);
 
+/* How many workers there should be, where that follows the load: MIN..MAX. */
+#define POLICY_STANDING 3        /* ms that connections wait while no worker is idle */
+#define POLICY_STANDING_LONG 100 /* ms that they wait though workers seem idle */
+
+struct policy_limits {
+	unsigned min, max, spare;
+	uint64_t idle_timeout; /* ms */
+};
+
+/* As it is now. */
+struct policy_load {
+	unsigned queue;                /* connections that nobody has accepted */
+	unsigned idle, busy, starting; /* workers that will stay */
+};
+
+/* What is remembered from one look to the next. Begins with policy_settle(). */
+struct policy_demand {
+	unsigned want;
+	uint64_t standing;     /* since when connections wait; 0: none do */
+	unsigned step;         /* so many were started last; 0: the queue has been empty since */
+	uint64_t idle_since;   /* since when nobody works; 0: somebody does */
+	uint64_t window_began; /* the time over which "needed" is the highest */
+	unsigned needed;
+};
+
+void policy_settle(struct policy_demand *demand, unsigned want, uint64_t now);
+
+/* Returns how many workers there should be. *next is when to look again though nothing has
+ * happened, POLICY_NEVER: not before something does. */
+unsigned policy_want(const struct policy_limits *limits, const struct policy_load *load,
+	struct policy_demand *demand, uint64_t now, uint64_t *next);
+
+/* How many of a pool's workers may be on their way out at a time, to be replaced by others. */
+unsigned policy_recycle_most(unsigned workers);
+
+/* A worker's own limit: 90 to 110 % of the one that was configured, but at least 1; 0 stays 0.
+ * random: any number. */
+uint64_t policy_spread(uint64_t limit, uint32_t random);
+
 #endif

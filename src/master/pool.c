@@ -26,9 +26,12 @@
 #include "master/obituary.h"
 #include "master/output.h"
 #include "master/policy.h"
+#include "master/recycle.h"
+#include "master/restart.h"
 #include "master/retire.h"
 #include "master/roster.h"
 #include "master/spawn.h"
+#include "master/upkeep.h"
 #include "master/watch.h"
 
 #define DEADLINE_GRACE 1000 /* ms beyond the time that each single worker has */
@@ -42,13 +45,13 @@ struct pool {
 	struct handover handover; /* none until then */
 	int bell;                 /* rung by workers inside preforkd; -1: none until then */
 	struct roster roster;
+	struct upkeep upkeep;
 	struct generation *current; /* NULL: not yet, or no more */
 	struct generation *next;    /* NULL: no reload under way */
 	struct err failure;         /* why next cannot become current; code 0: nothing yet */
 	uint64_t next_deadline;     /* when next must be ready */
-	struct policy_restart restart;
+	struct restart restart;
 	struct generation *retired; /* old ones with workers left */
-	struct obituary obituary;   /* of the last death, until what happens next is known */
 };
 
 struct pool *pool_new(
@@ -63,6 +66,7 @@ struct pool *pool_new(
 	pool->listen = listeners;
 	pool->handover = (struct handover)HANDOVER_NONE;
 	pool->bell = -1;
+	upkeep_init(&pool->upkeep);
 	return pool;
 }
 
@@ -74,6 +78,7 @@ void pool_free(struct pool *pool)
 		next = g->next_retired;
 		generation_close(g);
 	}
+	upkeep_free(&pool->upkeep);
 	board_destroy(pool->board);
 	handover_end(&pool->handover);
 	if (pool->bell >= 0)
@@ -108,14 +113,30 @@ static int make_room(struct pool *pool, unsigned slots, bool in_process, struct 
 	return 0;
 }
 
+/* So many workers it can come to want. */
+static unsigned most_of(const struct generation *g)
+{
+	return g->want > g->conf->workers.max ? g->want : g->conf->workers.max;
+}
+
+/* As many as the load has made of the generation before. */
+static unsigned first_want(const struct pool *pool, const struct conf_range *range)
+{
+	unsigned now = pool->current != NULL ? pool->current->want : range->min;
+
+	if (now < range->min)
+		return range->min;
+	return now < range->max ? now : range->max;
+}
+
 int pool_prepare(struct pool *pool, const struct conf_pool *conf, unsigned number, uint64_t now,
 	struct err *err)
 {
 	unsigned most = conf->workers.max;
 	uint64_t patience = conf->start_timeout;
 
-	if (pool->current != NULL && pool->current->want > most)
-		most = pool->current->want;
+	if (pool->current != NULL && most_of(pool->current) > most)
+		most = most_of(pool->current);
 	/* The slots may still be taken by those that the reload before has retired. */
 	for (const struct generation *g = pool->retired; g != NULL; g = g->next_retired)
 		if (patience < conf->start_timeout + g->conf->stop_timeout)
@@ -125,10 +146,11 @@ int pool_prepare(struct pool *pool, const struct conf_pool *conf, unsigned numbe
 	pool->next = generation_open(conf, number, pool->listen, err);
 	if (pool->next == NULL)
 		return -1;
+	pool->next->want = first_want(pool, &conf->workers);
 	pool->failure.code = 0;
 	pool->next_deadline = now + patience + DEADLINE_GRACE;
 	/* A reload is the administrator's word that things are different now. */
-	pool->restart.delay = 0;
+	pool->restart.policy.delay = 0;
 	return 0;
 }
 
@@ -193,6 +215,7 @@ void pool_commit(struct pool *pool, uint64_t now)
 	if (pool->next->conf->kind == CONF_COMMAND ||
 		(pool->current != NULL && !same_user(pool->current->conf, pool->next->conf)))
 		handover_end(&pool->handover);
+	upkeep_leave(&pool->upkeep);
 	if (pool->current != NULL)
 		retire_generation(pool, pool->current, now);
 	pool->current = pool->next;
@@ -212,6 +235,7 @@ void pool_stop(struct pool *pool, uint64_t now)
 {
 	pool_abort(pool, now);
 	handover_end(&pool->handover);
+	upkeep_leave(&pool->upkeep);
 	if (pool->current != NULL)
 		retire_generation(pool, pool->current, now);
 	pool->current = NULL;
@@ -231,19 +255,23 @@ void pool_scale(struct pool *pool, int by, uint64_t now)
 
 	if (g == NULL || (by < 0 && g->want <= 1) || (by > 0 && g->want >= CONF_WORKERS_MAX))
 		return;
+	if (g->conf->workers.min < g->conf->workers.max &&
+		(by < 0 ? g->want <= g->conf->workers.min : g->want >= g->conf->workers.max))
+		return;
 	if (by > 0 &&
 		make_room(pool, 2 * (g->want + 1), g->conf->kind != CONF_COMMAND, &err) != 0) {
 		log_err("%s", err.text);
 		return;
 	}
 	g->want = by > 0 ? g->want + 1 : g->want - 1;
+	upkeep_scaled(&pool->upkeep, g->want, now);
 	log_notice("pool %s: %u workers wanted", pool->name, g->want);
 	/* The youngest goes: the highest slot of those that serve. */
 	for (unsigned s = pool->roster.slots;
 		s > 0 && roster_count(&pool->roster, g, false) > g->want; s--) {
 		struct member *m = &pool->roster.members[s];
 
-		if (m->watch != NULL && m->generation == g)
+		if (m->watch != NULL && m->generation == g && m->outgoing == 0)
 			watch_event(m->watch, LIFE_EV_RETIRE, now);
 	}
 }
@@ -258,35 +286,22 @@ void pool_reopen(struct pool *pool)
 		output_sink_reopen(g->sink);
 }
 
-static void judge_death(struct pool *pool, const struct member *m, int status, uint64_t now)
+static void on_unasked_death(struct pool *pool, const struct member *m, int status, uint64_t now)
 {
-	const struct watch *w = m->watch;
-	struct board_worker said = { 0 };
-	struct policy_obituary o = { .was_ready = w->was_ready,
-		.by_signal = WIFSIGNALED(status),
-		.by_sigkill = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL &&
-			      w->state != LIFE_FAILING,
-		.requests_known = w->conf->kind != CONF_COMMAND,
-		.lived = now - w->started };
+	struct restart_death death = restart_judge(m, pool->board, status, now);
 
-	if (o.requests_known)
-		board_read(pool->board, w->slot, &said);
-	o.requests = said.requests + (said.busy ? 1 : 0);
-	enum policy_death death = policy_judge(&o);
-	if (m->generation == pool->next && (death == POLICY_FAILED_START || !w->was_ready)) {
-		/* It ends the reload; no other is tried, and those that serve on have no part in
-		 * it. */
-		if (pool->failure.code == 0) {
-			obituary_write(&pool->obituary, pool->name, w, status, said.requests);
-			err_set(&pool->failure, w->code != 0 ? w->code : EX_UNAVAILABLE, "%s",
-				pool->obituary.text);
-			pool->obituary.text[0] = '\0';
-		}
+	if (m->generation != pool->next ||
+		(death.kind != POLICY_FAILED_START && m->watch->was_ready)) {
+		restart_count(&pool->restart, pool->name, m, &death, status, now);
 		return;
 	}
-	bool grown = policy_died(&pool->restart, death, m->generation->want, w->started, now);
-	if (death == POLICY_CRASH || grown)
-		obituary_write(&pool->obituary, pool->name, w, status, said.requests);
+	/* It ends the reload; no other is tried, and those that serve on have no part in it. */
+	if (pool->failure.code != 0)
+		return;
+	struct obituary why = { 0 };
+	obituary_write(&why, pool->name, m->watch, status, death.requests);
+	err_set(&pool->failure, m->watch->code != 0 ? m->watch->code : EX_UNAVAILABLE, "%s",
+		why.text);
 }
 
 bool pool_stopped(struct pool *pool, pid_t pid, int status, uint64_t now)
@@ -311,7 +326,7 @@ bool pool_died(struct pool *pool, pid_t pid, int status, uint64_t now)
 	watch_collect(m->watch);
 	enum life_state before = m->watch->state;
 	if (life_step(before, LIFE_EV_DIED).action == LIFE_DO_REPLACE)
-		judge_death(pool, m, status, now);
+		on_unasked_death(pool, m, status, now);
 	else
 		log_info("pool %s: %s worker %d %s", pool->name, life_state_name(before), (int)pid,
 			spawn_status_text(status, how, sizeof(how)));
@@ -325,13 +340,17 @@ bool pool_died(struct pool *pool, pid_t pid, int status, uint64_t now)
 static int start_member(struct pool *pool, struct generation *g, uint64_t now, struct err *err)
 {
 	bool command = g->conf->kind == CONF_COMMAND;
-	size_t listener = roster_poorest_listener(&pool->roster, g);
+	size_t listener = pool->upkeep.hungry < g->listener_count && g == pool->current
+				  ? pool->upkeep.hungry
+				  : roster_poorest_listener(&pool->roster, g);
+	struct recycle_limits limits;
 	unsigned slot = roster_free_slot(&pool->roster);
 
 	if (slot == 0)
 		return err_set(err, EX_OSERR, "pool %s: no slot is free", pool->name);
 	if (!command)
 		board_clear(pool->board, slot);
+	recycle_draw(g->conf, now, &limits);
 	struct watch_seat seat = { .conf = g->conf,
 		.slot = slot,
 		.listeners = command ? &g->listener_fds[listener] : g->listener_fds,
@@ -339,16 +358,21 @@ static int start_member(struct pool *pool, struct generation *g, uint64_t now, s
 		.board_fd = command ? -1 : board_fd(pool->board),
 		.handover = pool->handover.fds,
 		.bell_fd = command ? -1 : pool->bell,
+		.max_requests = limits.max_requests,
+		.max_memory = limits.max_memory,
 		.sink = g->sink };
 	struct watch *w = watch_start(pool->context, &seat, now, err);
 	if (w == NULL)
 		return -1;
 	w->listener = listener;
-	pool->roster.members[slot] = (struct member){ .watch = w, .generation = g };
+	pool->roster.members[slot] = (struct member){ .watch = w,
+		.generation = g,
+		.old_at = limits.old_at,
+		.max_memory = command ? limits.max_memory : 0 };
 	g->workers++;
 	char next[48];
 	snprintf(next, sizeof(next), "replaced by %d", (int)w->pid);
-	obituary_tell(&pool->obituary, next);
+	obituary_tell(&pool->restart.obituary, next);
 	return 0;
 }
 
@@ -362,7 +386,8 @@ static uint64_t fill(
 
 	if (have >= g->want)
 		return next;
-	unsigned n = policy_start(&pool->restart, g->want - have, g->want, probing, now, &next);
+	unsigned n =
+		policy_start(&pool->restart.policy, g->want - have, g->want, probing, now, &next);
 	if (living + n > limit)
 		n = living < limit ? limit - living : 0; /* a death wakes us */
 	for (unsigned i = 0; i < n; i++) {
@@ -374,39 +399,10 @@ static uint64_t fill(
 		if (g == pool->next)
 			pool->failure = err;
 		else
-			policy_died(&pool->restart, POLICY_FAILED_START, g->want, now, now);
+			policy_died(&pool->restart.policy, POLICY_FAILED_START, g->want, now, now);
 		return now + POLICY_DELAY_MIN;
 	}
 	return next;
-}
-
-/* Has a worker started after the last failure shown that starting works? And if one is still on
- * trial, when will it be known? */
-static bool look_at_trials(struct pool *pool, uint64_t now, uint64_t *next)
-{
-	bool probing = false;
-
-	for (unsigned s = 1; pool->restart.delay > 0 && s <= pool->roster.slots; s++) {
-		struct member *m = &pool->roster.members[s];
-		struct board_worker said = { 0 };
-
-		if (m->watch == NULL || m->watch->started < pool->restart.last_failure ||
-			(m->watch->state != LIFE_UP && m->watch->state != LIFE_STARTING))
-			continue;
-		if (m->watch->conf->kind != CONF_COMMAND)
-			board_read(pool->board, s, &said);
-		uint64_t due = m->watch->started + POLICY_PROVEN;
-		if (m->watch->was_ready && (now >= due || said.requests > 0)) {
-			log_notice("pool %s: worker %d serves, back-off ends", pool->name,
-				(int)m->watch->pid);
-			policy_proven(&pool->restart);
-			return false;
-		}
-		probing = true;
-		if (m->watch->was_ready && due < *next)
-			*next = due;
-	}
-	return probing;
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -426,30 +422,38 @@ static uint64_t follow_deadline(struct pool *pool, uint64_t now)
 	return pool->next_deadline > now ? pool->next_deadline : now;
 }
 
+static uint64_t look_after(struct pool *pool, uint64_t now)
+{
+	const struct upkeep_scene scene = { .roster = &pool->roster,
+		.current = pool->current,
+		.board = pool->board,
+		.bell = pool->bell,
+		.base = pool->context->base,
+		.replaceable = pool->next == NULL && pool->restart.policy.delay == 0 };
+
+	return upkeep_follow(&pool->upkeep, &scene, now);
+}
+
 uint64_t pool_reconcile(struct pool *pool, uint64_t now)
 {
 	uint64_t next = UINT64_MAX;
-	char what[64];
 
 	for (unsigned s = 1; s <= pool->roster.slots; s++)
 		if (pool->roster.members[s].watch != NULL)
 			next = earlier(next, watch_follow(pool->roster.members[s].watch, now));
-	bool probing = look_at_trials(pool, now, &next);
-	unsigned most = pool->current != NULL ? pool->current->want : 0;
-	if (pool->next != NULL && pool->next->want > most)
-		most = pool->next->want;
+	bool probing = restart_is_on_trial(
+		&pool->restart, pool->name, &pool->roster, pool->board, now, &next);
+	next = earlier(next, look_after(pool, now));
+	unsigned most = pool->current != NULL ? most_of(pool->current) : 0;
+	if (pool->next != NULL && most_of(pool->next) > most)
+		most = most_of(pool->next);
 	if (pool->current != NULL)
 		next = earlier(next, fill(pool, pool->current, 2 * most, probing, now));
 	if (pool->next != NULL && pool->failure.code == 0) {
 		next = earlier(next, fill(pool, pool->next, 2 * most, probing, now));
 		next = earlier(next, follow_deadline(pool, now));
 	}
-	if (pool->restart.delay > 0) {
-		snprintf(what, sizeof(what), "next try in %" PRIu64 " ms", pool->restart.delay);
-		obituary_tell(&pool->obituary, what);
-	} else {
-		obituary_tell(&pool->obituary, "to be replaced");
-	}
+	restart_tell(&pool->restart);
 	bury_generations(pool);
 	return next;
 }

@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
@@ -68,6 +69,36 @@ bool retire_holds(const struct retire *r)
 		if (holds(group[i], r))
 			return true;
 	return false;
+}
+
+struct search {
+	const struct retire *retire;
+	struct retire_grip *grip;
+};
+
+static bool is_grip(int fd, const void *arg)
+{
+	const struct search *search = arg;
+	struct stat st;
+
+	if (!is_accepted(fd, search->retire) || fstat(fd, &st) != 0)
+		return false;
+	search->grip->holds = true;
+	search->grip->connection = st.st_ino;
+	return true;
+}
+
+void retire_look(const struct retire *r, struct retire_grip *out)
+{
+	pid_t group[LOOK_GROUP_MAX];
+	size_t count = look_group(r->pid, group);
+	struct search search = { .retire = r, .grip = out };
+
+	*out = (struct retire_grip){ 0 };
+	for (size_t i = 0; i < count && !out->holds; i++) {
+		if (sockets_find(group[i], is_grip, &search) > 0)
+			out->reads = look_reads_from(group[i]) == out->connection;
+	}
 }
 
 void retire_init(struct retire *r, pid_t pid, bool in_process, int stop_signal, int listener)

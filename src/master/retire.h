@@ -45,6 +45,14 @@ void retire_init(struct retire *r, pid_t pid, bool in_process, int stop_signal, 
 /* Has it, or a process of its own, a connection from the listener in hand? */
 bool retire_holds(const struct retire *r);
 
+/* What it does with the connections from the listener. */
+struct retire_grip {
+	bool holds;
+	bool reads;       /* and waits on it for its client */
+	ino_t connection; /* inode number of one that it holds */
+};
+void retire_look(const struct retire *r, struct retire_grip *out);
+
 /* starting: it has not been seen waiting for connections yet, and may never do so. */
 void retire_begin(struct retire *r, bool starting, uint64_t now);
 /* It has stopped with this wait status. */

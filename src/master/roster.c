@@ -62,7 +62,7 @@ unsigned roster_alive(const struct roster *roster)
 
 static bool serves(const struct member *m, bool ready_only)
 {
-	return m->watch != NULL &&
+	return m->watch != NULL && m->outgoing == 0 &&
 	       (m->watch->state == LIFE_UP || (!ready_only && m->watch->state == LIFE_STARTING));
 }
 

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct generation;
@@ -17,6 +18,17 @@ struct watch;
 struct member {
 	struct watch *watch; /* NULL: the slot is free */
 	struct generation *generation;
+	uint64_t old_at;     /* when it is to be replaced for its age; UINT64_MAX: never */
+	uint64_t max_memory; /* of a program, bytes; 0: no limit */
+	uint64_t outgoing;   /* since when another one is to replace it; 0: it stays */
+
+	/* as last seen (gauge.c) */
+	bool busy;        /* has a request or a connection in hand, and takes no other */
+	uint64_t since;   /* ms: begin of the request in hand; 0: it has none */
+	ino_t connection; /* of a program: the one in hand */
+	bool heavy;       /* larger than max_memory */
+
+	uint64_t told; /* "since" of the request that was logged as slow */
 };
 
 struct roster {
@@ -34,7 +46,8 @@ unsigned roster_free_slot(const struct roster *roster);
 
 /* Those that are not reaped yet. */
 unsigned roster_alive(const struct roster *roster);
-/* Those that serve or will, or only those that are ready; of one generation, NULL: of all. */
+/* Those that serve or will and are to stay, or only those that are ready; of one generation, NULL:
+ * of all. */
 unsigned roster_count(const struct roster *roster, const struct generation *g, bool ready_only);
 
 /* The listener of a command pool that the fewest workers of the generation serve. */

@@ -25,7 +25,8 @@
 
 #define LOOK_WAIT_MIN 1 /* ms between two looks at a starting program */
 #define LOOK_WAIT_MAX 100
-#define LOOK_SURE 3 /* so many looks in a row must find it asleep, if it is not in accept */
+#define EXPIRE_GRACE 500 /* ms for the 504 to a client whose request took too long */
+#define LOOK_SURE 3      /* so many looks in a row must find it asleep, if it is not in accept */
 
 static void drop_start_pipe(struct watch *w)
 {
@@ -176,6 +177,13 @@ enum life_action watch_event(struct watch *w, enum life_event event, uint64_t no
 		w->deadline = now + w->conf->stop_timeout;
 		retire_begin(&w->retire, starting, now);
 		break;
+	case LIFE_DO_EXPIRE:
+		w->deadline = now + EXPIRE_GRACE;
+		if (w->conf->kind == CONF_COMMAND)
+			retire_kill(w->pid);
+		else
+			kill(w->pid, JOB_EXPIRED_SIGNAL);
+		break;
 	case LIFE_DO_KILL:
 		retire_kill(w->pid);
 		break;
@@ -221,10 +229,20 @@ static uint64_t follow_start(struct watch *w, uint64_t now)
 	return w->execed && w->look_at < w->deadline ? w->look_at : w->deadline;
 }
 
+static uint64_t follow_expired(struct watch *w, uint64_t now)
+{
+	if (now < w->deadline)
+		return w->deadline;
+	watch_event(w, LIFE_EV_OVERDUE, now);
+	return UINT64_MAX;
+}
+
 uint64_t watch_follow(struct watch *w, uint64_t now)
 {
 	if (w->state == LIFE_STARTING)
 		return follow_start(w, now);
+	if (w->state == LIFE_EXPIRED)
+		return follow_expired(w, now);
 	if (w->state != LIFE_RETIRING)
 		return UINT64_MAX;
 	if (now < w->deadline) {

@@ -1,0 +1,217 @@
+/*
+ * upkeep: when to look at a pool, and what follows from what was seen.
+ *
+ * Looks (gauge), asks (policy), acts (recycle, overtime, and the shedding of idle workers here).
+ * Starting workers is for the pool: it compares what is with generation->want.
+ */
+#include "master/upkeep.h"
+
+#include "common/board.h"
+#include "common/conf.h"
+#include "common/log.h"
+#include "master/gauge.h"
+#include "master/generation.h"
+#include "master/overtime.h"
+#include "master/recycle.h"
+#include "master/roster.h"
+#include "master/watch.h"
+
+#define PAUSE_MIN 5      /* ms, while connections wait or workers start */
+#define PAUSE_MAX 100    /* ms, while nothing changes */
+#define WEIGH_EVERY 1000 /* ms */
+
+void upkeep_init(struct upkeep *u)
+{
+	*u = (struct upkeep){ .hungry = SIZE_MAX, .look_at = UINT64_MAX };
+}
+
+void upkeep_free(struct upkeep *u)
+{
+	wake_free(&u->wake);
+}
+
+void upkeep_leave(struct upkeep *u)
+{
+	wake_unwatch(&u->wake);
+	u->generation = NULL;
+}
+
+void upkeep_scaled(struct upkeep *u, unsigned want, uint64_t now)
+{
+	policy_settle(&u->demand, want, now);
+}
+
+static bool follows_load(const struct conf_pool *conf)
+{
+	return conf->workers.min < conf->workers.max;
+}
+
+static bool is_looked_at(const struct conf_pool *conf)
+{
+	return follows_load(conf) || overtime_concerns(conf) || recycle_by_weight(conf);
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Idle workers that are too many go, the youngest first. A busy one never does. */
+static void shed(const struct upkeep_scene *scene, uint64_t now)
+{
+	const struct generation *g = scene->current;
+	unsigned have = roster_count(scene->roster, g, false);
+
+	for (unsigned s = scene->roster->slots; s > 0 && have > g->want; s--) {
+		struct member *m = &scene->roster->members[s];
+
+		if (m->watch == NULL || m->generation != g || m->busy || m->outgoing != 0 ||
+			m->watch->state != LIFE_UP)
+			continue;
+		watch_event(m->watch, LIFE_EV_RETIRE, now);
+		have--;
+	}
+}
+
+static uint64_t follow_load(
+	struct upkeep *u, const struct upkeep_scene *scene, const struct gauge *seen, uint64_t now)
+{
+	struct generation *g = scene->current;
+	const struct policy_limits limits = { .min = g->conf->workers.min,
+		.max = g->conf->workers.max,
+		.spare = g->conf->spare,
+		.idle_timeout = g->conf->idle_timeout };
+	unsigned before = g->want;
+	uint64_t next;
+
+	g->want = policy_want(&limits, &seen->load, &u->demand, now, &next);
+	if (g->want > before)
+		log_debug("pool %s: %u workers wanted: %u busy, %u wait", g->conf->name, g->want,
+			seen->load.busy, seen->load.queue);
+	if (g->want < before)
+		log_debug("pool %s: %u workers are enough", g->conf->name, g->want);
+	if (seen->load.queue == 0)
+		shed(scene, now);
+	u->hungry = seen->hungry;
+	return next;
+}
+
+static bool same_load(const struct policy_load *a, const struct policy_load *b)
+{
+	return a->queue == b->queue && a->idle == b->idle && a->busy == b->busy &&
+	       a->starting == b->starting;
+}
+
+/* Short while something moves, longer while it does not. */
+static uint64_t pause_after(struct upkeep *u, const struct policy_load *load)
+{
+	if (load->queue > 0 || load->starting > 0)
+		u->pause = PAUSE_MIN;
+	else if (!same_load(load, &u->last))
+		u->pause = 2 * PAUSE_MIN;
+	else
+		u->pause = 2 * u->pause < PAUSE_MAX ? 2 * u->pause : PAUSE_MAX;
+	u->last = *load;
+	return u->pause;
+}
+
+static void listen_to_workers(const struct upkeep_scene *scene)
+{
+	for (unsigned s = 1; s <= scene->roster->slots; s++) {
+		const struct member *m = &scene->roster->members[s];
+
+		if (m->watch != NULL && m->watch->conf->kind != CONF_COMMAND &&
+			(m->watch->state == LIFE_UP || m->watch->state == LIFE_RETIRING))
+			board_listen(scene->board, s);
+	}
+}
+
+/* Nothing goes on: whatever begins wakes us. What began just before is seen by one more look. */
+static void rest(struct upkeep *u, const struct upkeep_scene *scene)
+{
+	const struct generation *g = scene->current;
+
+	if (g->conf->kind == CONF_COMMAND || follows_load(g->conf))
+		wake_watch(&u->wake, g->listener_fds, g->listener_count);
+	if (scene->board != NULL)
+		listen_to_workers(scene);
+}
+
+/* Returns when to look again. */
+static uint64_t act(
+	struct upkeep *u, const struct upkeep_scene *scene, const struct gauge *seen, uint64_t now)
+{
+	const struct conf_pool *conf = scene->current->conf;
+	uint64_t next = overtime_follow(scene->roster, scene->board, now);
+
+	if (follows_load(conf))
+		next = earlier(next, follow_load(u, scene, seen, now));
+	if (recycle_by_weight(conf) && seen->working && now >= u->weigh_at) {
+		gauge_weigh(scene->roster);
+		u->weigh_at = now + WEIGH_EVERY;
+	}
+	return next;
+}
+
+static uint64_t look(struct upkeep *u, const struct upkeep_scene *scene, uint64_t now)
+{
+	const struct generation *g = scene->current;
+	struct gauge seen;
+
+	wake_unwatch(&u->wake);
+	gauge_look(scene->roster, g, scene->board, now, &seen);
+	if (!seen.working) {
+		rest(u, scene);
+		gauge_look(scene->roster, g, scene->board, now, &seen);
+	}
+	uint64_t next = act(u, scene, &seen, now);
+	if (!seen.working)
+		return next;
+	if (recycle_by_weight(g->conf))
+		next = earlier(next, u->weigh_at);
+	if (follows_load(g->conf)) {
+		next = earlier(next, now + pause_after(u, &seen.load));
+		/* All are busy: the next connection will wait, and is news. */
+		if (seen.load.idle == 0 && seen.load.queue == 0 && g->want < g->conf->workers.max)
+			wake_watch(&u->wake, g->listener_fds, g->listener_count);
+	} else if (next == UINT64_MAX && g->conf->kind == CONF_COMMAND) {
+		next = now + pause_after(u, &seen.load);
+	} else if (next == UINT64_MAX && scene->board != NULL) {
+		listen_to_workers(scene);
+	}
+	return next;
+}
+
+static void begin_generation(struct upkeep *u, const struct generation *g, uint64_t now)
+{
+	u->generation = g;
+	u->hungry = SIZE_MAX;
+	u->look_at = now;
+	u->weigh_at = now;
+	u->pause = PAUSE_MIN;
+	policy_settle(&u->demand, g->want, now);
+}
+
+uint64_t upkeep_follow(struct upkeep *u, const struct upkeep_scene *scene, uint64_t now)
+{
+	struct generation *g = scene->current;
+	uint64_t next = UINT64_MAX;
+
+	if (g == NULL)
+		return next;
+	u->wake.base = scene->base;
+	if (u->generation != g)
+		begin_generation(u, g, now);
+	bool noticed = wake_noticed(&u->wake);
+	if (is_looked_at(g->conf)) {
+		if (noticed || now >= u->look_at)
+			u->look_at = look(u, scene, now);
+		next = u->look_at;
+	}
+	if (g->conf->max_age > 0 || recycle_by_wish(g->conf) || recycle_by_weight(g->conf))
+		next = earlier(next,
+			recycle_follow(scene->roster, g, scene->board, scene->replaceable, now));
+	if (g->conf->kind != CONF_COMMAND && (is_looked_at(g->conf) || recycle_by_wish(g->conf)))
+		next = earlier(next, wake_hear(&u->wake, scene->bell, now));
+	return next;
+}
