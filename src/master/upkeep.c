@@ -18,6 +18,7 @@
 
 #define PAUSE_MIN 5      /* ms, while connections wait or workers start */
 #define PAUSE_MAX 100    /* ms, while nothing changes */
+#define REST_AFTER 500   /* ms without work, until nobody looks any more */
 #define WEIGH_EVERY 1000 /* ms */
 
 void upkeep_init(struct upkeep *u)
@@ -153,6 +154,18 @@ static uint64_t act(
 	return next;
 }
 
+/* Requests that come one by one must not wake us one by one: a short idle moment is no rest. Where
+ * the next look is at the end of a request's time anyway, it may be as short as it likes. */
+static bool may_rest(const struct upkeep *u, const struct upkeep_scene *scene,
+	const struct policy_load *load, uint64_t now)
+{
+	const struct conf_pool *conf = scene->current->conf;
+
+	if (conf->kind != CONF_COMMAND && !follows_load(conf))
+		return true;
+	return now >= u->worked_at + REST_AFTER || load->idle + load->busy + load->starting == 0;
+}
+
 static uint64_t look(struct upkeep *u, const struct upkeep_scene *scene, uint64_t now)
 {
 	const struct generation *g = scene->current;
@@ -160,13 +173,16 @@ static uint64_t look(struct upkeep *u, const struct upkeep_scene *scene, uint64_
 
 	wake_unwatch(&u->wake);
 	gauge_look(scene->roster, g, scene->board, now, &seen);
-	if (!seen.working) {
+	if (seen.working)
+		u->worked_at = now;
+	bool rests = !seen.working && may_rest(u, scene, &seen.load, now);
+	if (rests) {
 		rest(u, scene);
 		gauge_look(scene->roster, g, scene->board, now, &seen);
 	}
 	uint64_t next = act(u, scene, &seen, now);
 	if (!seen.working)
-		return next;
+		return rests ? next : earlier(next, now + PAUSE_MAX);
 	if (recycle_by_weight(g->conf))
 		next = earlier(next, u->weigh_at);
 	if (follows_load(g->conf)) {

@@ -27,7 +27,7 @@ struct upkeep {
 	const struct generation *generation; /* the one that demand is about */
 	struct policy_demand demand;
 	struct policy_load last;
-	uint64_t look_at, weigh_at;
+	uint64_t look_at, weigh_at, worked_at;
 	uint64_t pause; /* ms between two looks while nothing changes */
 };
 

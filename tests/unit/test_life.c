@@ -50,6 +50,20 @@ static void test_late_is_killed_and_replaced(void **unused)
 	assert_int_equal(step(&s, LIFE_EV_DIED), LIFE_DO_REPLACE);
 }
 
+static void test_expired_is_killed_if_it_stays(void **unused)
+{
+	enum life_state s = LIFE_UP;
+
+	(void)unused;
+	assert_int_equal(step(&s, LIFE_EV_EXPIRE), LIFE_DO_EXPIRE);
+	assert_int_equal(step(&s, LIFE_EV_RETIRE), LIFE_DO_NONE);
+	assert_int_equal(step(&s, LIFE_EV_OVERDUE), LIFE_DO_KILL);
+	assert_int_equal(step(&s, LIFE_EV_DIED), LIFE_DO_BURY);
+	s = LIFE_RETIRING;
+	assert_int_equal(step(&s, LIFE_EV_EXPIRE), LIFE_DO_EXPIRE);
+	assert_int_equal(step(&s, LIFE_EV_DIED), LIFE_DO_BURY);
+}
+
 static void test_late_then_unwanted_is_buried(void **unused)
 {
 	enum life_state s = LIFE_FAILING;
@@ -105,6 +119,7 @@ int main(void)
 		cmocka_unit_test(test_serves_and_retires),
 		cmocka_unit_test(test_crash_is_replaced),
 		cmocka_unit_test(test_late_is_killed_and_replaced),
+		cmocka_unit_test(test_expired_is_killed_if_it_stays),
 		cmocka_unit_test(test_late_then_unwanted_is_buried),
 		cmocka_unit_test(test_ladder),
 		cmocka_unit_test(test_random_walks),

@@ -1,0 +1,86 @@
+"""Workers that have served long enough are replaced, and nobody loses a request by it."""
+
+import os
+import re
+import time
+
+import pytest
+
+import fcgi
+from daemon import APPS, often, wait_for
+from load import Load
+from test_retire import PROGRAMS, serve
+
+
+def changes(daemon, seconds):
+    """Watches the workers for a time: every pid seen, and the most and fewest alive at once."""
+    seen, most, fewest = set(), 0, 1000
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        now = daemon.workers()
+        seen.update(now)
+        most, fewest = max(most, len(now)), min(fewest, len(now))
+        time.sleep(0.002)
+    return seen, most, fewest
+
+
+@pytest.mark.parametrize("name", [*PROGRAMS, "module"])
+def test_max_age_under_load_loses_nothing(daemon, name):
+    """Everyone is replaced again and again, one at a time, and never are there too few."""
+    runs, params, sizes = PROGRAMS.get(name, (APPS + "/module_echo", {}, (0, 10, 5000, 1 << 20)))[:3]
+    kind = "module" if name == "module" else "command"
+    daemon.write(daemon.pool(**{kind: runs}, workers=8, max_age="1s"))
+    daemon.start()
+    with Load(16, serve(name)(daemon.sock, params, sizes)) as load:
+        seen, most, fewest = changes(daemon, often(4, 20))
+    assert not load.lost, (len(load.lost), load.lost[:3])
+    print("%s: %d workers served %d requests, %d to %d at a time" %
+          (name, len(seen), load.done, fewest, most))
+    assert len(seen) > 12
+    assert fewest >= 7  # the list of children is read while it changes
+    assert most <= 10  # a replacement, and one on its way out that is not yet reaped
+    assert "did not stop within" not in daemon.read_log()
+
+
+def test_age_is_spread(daemon):
+    """Started together, they do not go together."""
+    daemon.write(daemon.pool(workers=20, max_age="2s"))
+    daemon.start()
+    wait_for(lambda: len(re.findall("is to be replaced: max-age", daemon.read_log())) >= 20)
+    times = re.findall(r"T\d+:\d+:(\d+\.\d+)\S* info: pool www: worker \d+ is to be replaced",
+                       daemon.read_log())
+    assert len(set(times)) > 10
+
+
+def test_broken_replacement_leaves_the_old_ones(daemon):
+    """A program that no longer starts is no reason to end those that run."""
+    program = os.path.join(daemon.dir, "program")
+    os.symlink(APPS + "/plain", program)
+    daemon.write(daemon.pool(command=program, workers=2, max_age="500ms"))
+    daemon.start()
+    os.unlink(program)
+    os.symlink("/bin/false", program)
+    before = set(daemon.workers())
+    daemon.wait_log("next try in 400 ms")
+    assert before & set(daemon.workers())
+    for _ in range(20):
+        assert fcgi.get(daemon.sock, b"x").endswith(b"x")
+
+
+def test_program_that_grows_is_replaced(daemon):
+    """max-memory of a command, seen from outside."""
+    daemon.write(daemon.pool(command="/usr/bin/perl %s/leak.pl" % APPS, workers=2, max_memory="40M"))
+    daemon.start()
+    before = set(daemon.workers())
+    with Load(2, serve("leak")(daemon.sock, {}, (10,))) as load:
+        wait_for(lambda: not before & set(daemon.workers()), 60)
+    assert not load.lost, load.lost[:3]
+    assert "is to be replaced: max-memory" in daemon.read_log()
+
+
+@pytest.mark.quick
+def test_requests_of_a_command_cannot_be_counted(daemon):
+    daemon.write(daemon.pool(command=APPS + "/plain", max_requests=10))
+    done = daemon.run("-t", "-c", daemon.conf)
+    assert done.returncode == 78
+    assert "cannot be counted" in done.stderr and ":10:" in done.stderr, done.stderr

@@ -1,0 +1,219 @@
+"""workers = MIN..MAX follows the load; the clients notice nothing, and an idle pool costs nothing."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+import fcgi
+from daemon import APPS, free_port, often, status, wait_for
+from load import Load
+from test_retire import serve
+
+KINDS = {"command": {"command": APPS + "/plain"}, "module": {"module": APPS + "/module_echo"}}
+KIND_AND_FAMILY = [(k, f) for k in KINDS for f in ("unix", "tcp")]
+
+
+def address(daemon, family):
+    return daemon.sock if family == "unix" else "127.0.0.1:%d" % free_port()
+
+
+def ask_at_once(where, count, answers, **params):
+    """So many clients, each with one request; returns the threads."""
+    def ask():
+        answers.append(fcgi.get(where, b"x", **params))
+    threads = [threading.Thread(target=ask) for _ in range(count)]
+    for t in threads:
+        t.start()
+    return threads
+
+
+@pytest.mark.parametrize("kind, family", KIND_AND_FAMILY)
+def test_from_none_to_all_and_back(daemon, kind, family):
+    """50 parallel requests of a second: 50 workers at once; none is left when nobody comes."""
+    where = address(daemon, family)
+    daemon.write(daemon.pool(**KINDS[kind], listen=where, listen_mode="0666", workers="0..64",
+                             idle_timeout="1s"))
+    daemon.start()
+    assert not daemon.workers()
+    answers = []
+    began = time.monotonic()
+    threads = ask_at_once(where, 50, answers, SLEEP_MS="1000")
+    wait_for(lambda: len(daemon.workers()) >= 50)
+    grown = time.monotonic() - began
+    for t in threads:
+        t.join()
+    print("%s %s: 50 workers after %.0f ms, all answered after %.0f ms" %
+          (kind, family, grown * 1000, (time.monotonic() - began) * 1000))
+    assert len(answers) == 50 and all(a.endswith(b"x") for a in answers)
+    assert time.monotonic() - began < 10  # one after the other they would take 50 s
+    daemon.wait_workers(0)
+    assert fcgi.get(where, b"y").endswith(b"y")
+    daemon.wait_workers(0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_idle_pool_costs_no_wake_up(daemon, kind):
+    daemon.write(daemon.pool(**KINDS[kind], workers="2..8", idle_timeout="200ms"))
+    daemon.start()
+    threads = ask_at_once(daemon.sock, 8, [], SLEEP_MS="300")
+    wait_for(lambda: len(daemon.workers()) == 8)
+    for t in threads:
+        t.join()
+    daemon.wait_workers(2)
+
+    def switches():
+        return int(status(daemon.pid, "voluntary_ctxt_switches"))
+
+    before = [None]
+
+    def quiet():
+        """Two looks, far apart, that find the same number."""
+        last, before[0] = before[0], switches()
+        time.sleep(0.3)
+        return last == before[0]
+    wait_for(quiet)
+    assert fcgi.get(daemon.sock, b"y").endswith(b"y")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_wake_up_for_each_request(daemon, kind):
+    daemon.write(daemon.pool(**KINDS[kind], workers="1..2", idle_timeout="60s",
+                             request_timeout="60s", slow_request="30s"))
+    daemon.start()
+    with Load(1, serve("any")(daemon.sock, {"SLEEP_MS": "1"}, (10,))) as load:
+        daemon.wait_workers(2)
+        wait_for(lambda: load.done > 200)
+        woken = int(status(daemon.pid, "voluntary_ctxt_switches"))
+        done = load.done
+        wait_for(lambda: load.done > done + 1000, 60)
+        woken = int(status(daemon.pid, "voluntary_ctxt_switches")) - woken
+        done = load.done - done
+    print("%s: %d wake-ups for %d requests" % (kind, woken, done))
+    assert woken < done / 10
+    assert not load.lost
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_growing_and_shrinking_lose_nothing(daemon, kind):
+    """Waves of clients: every answer is whole, and the pool follows them up and down."""
+    daemon.write(daemon.pool(**KINDS[kind], workers="1..16", idle_timeout="100ms"))
+    daemon.start()
+    lost = []
+    for _ in range(often(3, 30)):
+        with Load(12, serve("any")(daemon.sock, {"SLEEP_MS": "5"}, (0, 10, 5000, 1 << 20))) as load:
+            wait_for(lambda: len(daemon.workers()) > 6, why="growth")
+        lost += load.lost
+        wait_for(lambda: len(daemon.workers()) == 1, why="shrinking")
+    assert not lost, lost[:3]
+    assert "killed" not in daemon.read_log()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_spare_workers_are_ready(daemon, kind):
+    daemon.write(daemon.pool(**KINDS[kind], workers="1..8", spare=3, idle_timeout="300ms"))
+    daemon.start()
+    assert len(daemon.workers()) == 1
+    threads = ask_at_once(daemon.sock, 2, [], SLEEP_MS="1500")
+    daemon.wait_workers(5)
+    for t in threads:
+        t.join()
+    daemon.wait_workers(1)
+
+
+def test_busy_worker_is_never_taken(daemon):
+    """What goes is idle: the long request is answered by the worker that began it."""
+    daemon.write(daemon.pool(command=APPS + "/plain", workers="1..8", idle_timeout="100ms"))
+    daemon.start()
+    answers = []
+    long = ask_at_once(daemon.sock, 1, answers, SLEEP_MS="2500")
+    short = ask_at_once(daemon.sock, 7, [], SLEEP_MS="100")
+    for t in short:
+        t.join()
+    wait_for(lambda: len(daemon.workers()) <= 2)
+    assert not answers
+    long[0].join()
+    assert answers[0].endswith(b"x")
+    daemon.wait_workers(1)
+
+
+def test_command_on_two_addresses(daemon):
+    """Each address gets workers by its own queue."""
+    other = os.path.join(daemon.dir, "other.sock")
+    daemon.write(daemon.pool(command=APPS + "/plain", listen="%s %s" % (daemon.sock, other),
+                             listen_mode="0666", workers="0..8", idle_timeout="300ms"))
+    daemon.start()
+    for _ in range(3):
+        answers = []
+        threads = ask_at_once(other, 3, answers, SLEEP_MS="50") + \
+            ask_at_once(daemon.sock, 3, answers, SLEEP_MS="50")
+        for t in threads:
+            t.join()
+        assert len(answers) == 6
+    daemon.wait_workers(0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_reload_keeps_what_the_load_needs(daemon, kind):
+    daemon.write(daemon.pool(**KINDS[kind], workers="1..8", idle_timeout="60s"))
+    daemon.start()
+    with Load(6, serve("any")(daemon.sock, {"SLEEP_MS": "20"}, (10,))) as load:
+        wait_for(lambda: len(daemon.workers()) >= 6)
+        load.disturb(daemon.reload_well, times=often(5, 50))
+        wait_for(lambda: 6 <= len(daemon.workers()) <= 8)
+    assert not load.lost, load.lost[:3]
+
+
+def test_request_on_a_kept_connection_wakes_too(daemon):
+    """No new connection tells of it: the worker rings."""
+    daemon.write(daemon.pool(module=APPS + "/module_echo", workers="1..4", spare=2,
+                             idle_timeout="200ms"))
+    daemon.start()
+    with fcgi.Connection(daemon.sock) as c:
+        c.request(b"a", keep=True)
+        daemon.wait_workers(1)
+        answer = []
+        thread = threading.Thread(
+            target=lambda: answer.append(c.request(b"b", keep=True, SLEEP_MS="1500")))
+        thread.start()
+        daemon.wait_workers(3)
+        thread.join()
+        assert answer[0][0].endswith(b"b")
+
+
+def test_broken_program_on_demand(daemon):
+    """It cannot start: tried with a growing delay, said in the log, and served when it is mended."""
+    program = os.path.join(daemon.dir, "program")
+    with open(program, "w", encoding="utf-8") as f:
+        f.write("#!/bin/sh\nexit 3\n")
+    os.chmod(program, 0o755)
+    daemon.write(daemon.pool(command=program, workers="0..4"))
+    daemon.start()
+    answers = []
+    thread = ask_at_once(daemon.sock, 1, answers)[0]
+    daemon.wait_log("exited with code 3.*next try in 200 ms")
+    assert daemon.read_log().count("cannot start") < 10
+    os.replace(_link_to(daemon, APPS + "/plain"), program)
+    thread.join()
+    assert answers[0].endswith(b"x")
+
+
+def _link_to(daemon, target):
+    path = os.path.join(daemon.dir, "new")
+    os.symlink(target, path)
+    return path
+
+
+@pytest.mark.quick
+def test_scaling_by_hand_stays_within_the_range(daemon):
+    daemon.write(daemon.pool(workers="1..3", idle_timeout="60s"))
+    daemon.start()
+    for signo, count in ((signal.SIGTTIN, 2), (signal.SIGTTIN, 3), (signal.SIGTTOU, 2), (signal.SIGTTIN, 3)):
+        daemon.send(signo)
+        daemon.wait_workers(count)
+    daemon.send(signal.SIGTTIN)
+    with Load(1, lambda _random: fcgi.get(daemon.sock)) as load:
+        wait_for(lambda: load.done > 50)
+    assert len(daemon.workers()) == 3
