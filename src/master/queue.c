@@ -59,8 +59,8 @@ static int take_answer(int netlink, struct queue *out)
 		answer.head.nlmsg_len > (size_t)size ||
 		answer.head.nlmsg_type != SOCK_DIAG_BY_FAMILY)
 		return -1;
-	const struct unix_diag_msg *body = NLMSG_DATA(&answer.head);
-	const struct rtattr *attr = (const struct rtattr *)(const void *)(body + 1);
+	struct unix_diag_msg *body = NLMSG_DATA(&answer.head);
+	struct rtattr *attr = (struct rtattr *)(void *)(body + 1);
 	size_t left = answer.head.nlmsg_len - NLMSG_LENGTH(sizeof(*body));
 	for (; RTA_OK(attr, left); attr = RTA_NEXT(attr, left)) {
 		struct unix_diag_rqlen length;
