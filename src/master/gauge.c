@@ -81,7 +81,8 @@ static void look_at_queues(
 	for (size_t l = 0; l < g->listener_count; l++) {
 		struct queue queue;
 
-		if (queue_read(g->listener_fds[l], &queue) != 0 || queue.waiting == 0)
+		(void)queue_read(g->listener_fds[l], &queue);
+		if (queue.waiting == 0)
 			continue;
 		out->load.queue += queue.waiting;
 		if (g->conf->kind != CONF_COMMAND || queue.waiting <= longest)

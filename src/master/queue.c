@@ -9,6 +9,7 @@
 #include <linux/unix_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -94,5 +95,9 @@ int queue_read(int listener, struct queue *out)
 	*out = (struct queue){ 0 };
 	if (getsockopt(listener, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0)
 		return -1;
-	return domain == AF_UNIX ? read_unix(listener, out) : read_tcp(listener, out);
+	if ((domain == AF_UNIX ? read_unix(listener, out) : read_tcp(listener, out)) == 0)
+		return 0;
+	struct pollfd state = { .fd = listener, .events = POLLIN };
+	out->waiting = poll(&state, 1, 0) == 1 && (state.revents & POLLIN) != 0;
+	return -1;
 }

@@ -11,7 +11,7 @@ struct queue {
 	unsigned waiting, most;
 };
 
-/* -1 where the kernel does not tell; then *out is zero. Never waits. */
+/* -1 where the kernel does not tell: *out is then one connection if there is any. Never waits. */
 int queue_read(int listener, struct queue *out);
 
 #endif
