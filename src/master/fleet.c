@@ -13,6 +13,7 @@
 #include "common/log.h"
 #include "master/listen.h"
 #include "master/pool.h"
+#include "master/tracee.h"
 
 /* A configuration that is no longer current lives as long as workers that point into it. */
 struct old_conf {
@@ -268,6 +269,7 @@ bool fleet_stopped(struct fleet *f, pid_t pid, int status, uint64_t now)
 	for (size_t i = 0; i < f->pool_count; i++)
 		if (pool_stopped(f->pools[i], pid, status, now))
 			return true;
+	tracee_detach(pid, 0); /* of a worker that has gone meanwhile */
 	return false;
 }
 

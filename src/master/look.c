@@ -90,14 +90,29 @@ static enum look look_at_one(pid_t pid)
 	return look_is_poll(number) ? LOOK_SLEEPING : LOOK_RUNNING;
 }
 
-/* Of its main thread. */
-static size_t children_of(pid_t pid, pid_t *children, size_t room)
+size_t look_threads(pid_t pid, pid_t threads[LOOK_THREADS_MAX])
+{
+	char path[64];
+	size_t count = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	DIR *dir = opendir(path);
+	for (struct dirent *d; dir != NULL && count < LOOK_THREADS_MAX && (d = readdir(dir));)
+		if (d->d_name[0] != '.')
+			threads[count++] = (pid_t)atoi(d->d_name);
+	if (dir != NULL)
+		closedir(dir);
+	return count;
+}
+
+/* Of one thread. */
+static size_t children_of_thread(pid_t pid, pid_t thread, pid_t *children, size_t room)
 {
 	char text[CHILDREN_TEXT], name[64], *at = text, *end;
 	size_t n = 0;
 
-	snprintf(name, sizeof(name), "task/%d/children", (int)pid);
-	if (read_proc(pid, name, text, sizeof(text)) != 0)
+	snprintf(name, sizeof(name), "task/%d/children", (int)thread);
+	if (room == 0 || read_proc(pid, name, text, sizeof(text)) != 0)
 		return 0;
 	for (; n < room; at = end) {
 		long child = strtol(at, &end, 10);
@@ -109,50 +124,82 @@ static size_t children_of(pid_t pid, pid_t *children, size_t room)
 	return n;
 }
 
+static size_t children_of(pid_t pid, pid_t *children, size_t room)
+{
+	pid_t threads[LOOK_THREADS_MAX];
+	size_t count = look_threads(pid, threads), n = 0;
+
+	for (size_t i = 0; i < count; i++)
+		n += children_of_thread(pid, threads[i], children + n, room - n);
+	return n;
+}
+
+static bool has_accepting_thread(pid_t pid)
+{
+	pid_t threads[LOOK_THREADS_MAX];
+	size_t count = look_threads(pid, threads);
+
+	for (size_t i = 0; i < count; i++)
+		if (look_at_one(threads[i]) == LOOK_ACCEPTING)
+			return true;
+	return false;
+}
+
 enum look look_at(pid_t pid)
 {
 	pid_t children[CHILDREN_MAX];
 	enum look best = look_at_one(pid);
 
-	if (best == LOOK_ACCEPTING)
-		return best;
+	if (best == LOOK_ACCEPTING || has_accepting_thread(pid))
+		return LOOK_ACCEPTING;
 	size_t count = children_of(pid, children, CHILDREN_MAX);
 	for (size_t i = 0; i < count; i++)
-		if (look_at_one(children[i]) == LOOK_ACCEPTING)
+		if (has_accepting_thread(children[i]))
 			return LOOK_ACCEPTING;
 	return best;
 }
 
-bool look_has_one_thread(pid_t pid)
+pid_t look_process_of(pid_t thread)
 {
 	char text[4096];
 
-	if (read_proc(pid, "status", text, sizeof(text)) != 0)
-		return false;
-	const char *line = strstr(text, "\nThreads:");
-	return line != NULL && strtol(line + strlen("\nThreads:"), NULL, 10) == 1;
+	if (read_proc(thread, "status", text, sizeof(text)) != 0)
+		return 0;
+	const char *line = strstr(text, "\nTgid:");
+	return line == NULL ? 0 : (pid_t)strtol(line + strlen("\nTgid:"), NULL, 10);
 }
 
-static bool stands_still(pid_t thread)
+bool look_is_dead(pid_t thread)
 {
 	char state = state_of(thread);
 
-	return state == 'T' || state == 't' || state == 'Z' || state == 'X' || state == '\0';
+	return state == 'Z' || state == 'X' || state == '\0';
+}
+
+bool look_is_nonblocking(pid_t pid, int fd)
+{
+	char text[256], name[32];
+
+	snprintf(name, sizeof(name), "fdinfo/%d", fd);
+	if (read_proc(pid, name, text, sizeof(text)) != 0)
+		return false;
+	const char *line = strstr(text, "flags:");
+	return line != NULL && (strtol(line + strlen("flags:"), NULL, 8) & O_NONBLOCK) != 0;
 }
 
 /* A thread that still runs could accept a connection after we have looked. */
 bool look_is_stopped(pid_t pid)
 {
-	char path[64];
-	bool stopped = true;
+	pid_t threads[LOOK_THREADS_MAX];
+	size_t count = look_threads(pid, threads);
 
-	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
-	DIR *dir = opendir(path);
-	for (struct dirent *d; dir != NULL && stopped && (d = readdir(dir)) != NULL;)
-		stopped = d->d_name[0] == '.' || stands_still((pid_t)atoi(d->d_name));
-	if (dir != NULL)
-		closedir(dir);
-	return stopped;
+	for (size_t i = 0; i < count; i++) {
+		char state = state_of(threads[i]);
+
+		if (state != 'T' && state != 't' && !look_is_dead(threads[i]))
+			return false;
+	}
+	return count < LOOK_THREADS_MAX;
 }
 
 size_t look_group(pid_t pid, pid_t group[LOOK_GROUP_MAX])

@@ -23,6 +23,7 @@ enum look {
 bool look_is_accept(long number);
 bool look_is_poll(long number);
 
+/* Of all its threads and children, what counts most. */
 enum look look_at(pid_t pid);
 
 /* Is it blocked in reading from a socket? Its inode number then, else 0. */
@@ -32,7 +33,15 @@ ino_t look_reads_from(pid_t pid);
  */
 uint64_t look_resident(pid_t pid);
 
-bool look_has_one_thread(pid_t pid);
+#define LOOK_THREADS_MAX 1025
+/* Its threads; returns how many, 0 if it has gone. More than there is room for are passed over. */
+size_t look_threads(pid_t pid, pid_t threads[LOOK_THREADS_MAX]);
+/* The process that a thread belongs to; 0 if it has gone. */
+pid_t look_process_of(pid_t thread);
+/* Gone, or waiting to be reaped. */
+bool look_is_dead(pid_t thread);
+/* Does this descriptor of the process not block? */
+bool look_is_nonblocking(pid_t pid, int fd);
 /* Does it stand still after SIGSTOP? One that is gone does. */
 bool look_is_stopped(pid_t pid);
 

@@ -308,18 +308,23 @@ bool pool_stopped(struct pool *pool, pid_t pid, int status, uint64_t now)
 {
 	struct member *m = roster_find(&pool->roster, pid);
 
+	if (m == NULL)
+		m = roster_find_owner(&pool->roster, pid);
 	if (m != NULL)
-		watch_stopped(m->watch, status, now);
+		watch_stopped(m->watch, pid, status, now);
 	return m != NULL;
 }
 
 bool pool_died(struct pool *pool, pid_t pid, int status, uint64_t now)
 {
 	struct member *m = roster_find(&pool->roster, pid);
+	struct member *owner = m != NULL ? NULL : roster_find_owner(&pool->roster, pid);
 	char how[64];
 
+	if (owner != NULL)
+		watch_lost(owner->watch, pid, now);
 	if (m == NULL)
-		return false;
+		return owner != NULL;
 	/* What a module has forked has inherited that TERM is blocked. */
 	retire_leftovers(
 		pid, m->watch->conf->kind == CONF_COMMAND ? m->watch->conf->stop_signal : SIGKILL);

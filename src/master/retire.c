@@ -18,7 +18,7 @@
 
 #define LOOK_WAIT_MIN 2 /* ms from one look that found a connection to the next */
 #define LOOK_WAIT_MAX 64
-#define TRACE_PATIENCE 500 /* ms; it may sleep, and never wait for a connection again */
+#define TRACE_PATIENCE 250 /* ms; it may sleep, and never wait for a connection again */
 #define STOP_POLL 1        /* ms between two looks whether all of a group have stopped */
 #define ASK_AGAIN_MIN 100  /* ms; a program that waits again has swallowed its stop-signal */
 #define ASK_AGAIN_MAX 1000
@@ -137,24 +137,37 @@ static bool is_listener(int fd, const void *arg)
 	       same_name(r, &name, length);
 }
 
-/* Does it take connections alone? Processes that it starts for a request do not have the listener.
- */
-static bool is_alone(const struct retire *r)
+static bool listens(pid_t pid, const void *arg)
 {
-	pid_t group[LOOK_GROUP_MAX];
-	size_t count = look_group(r->pid, group);
+	return sockets_find(pid, is_listener, arg) > 0;
+}
 
-	for (size_t i = 1; i < count; i++)
-		if (sockets_find(group[i], is_listener, r) > 0)
-			return false;
-	return look_has_one_thread(r->pid);
+/* Said once: it is so for all of them. */
+static void say_refused(int reason)
+{
+	static bool said;
+
+	if (!said && reason != ESRCH)
+		log_warning(
+			"programs cannot be traced (%s): to retire they are stopped until one is "
+			"found without a connection, which in a pool that is never idle can "
+			"take until stop-timeout",
+			strerror(reason));
+	said = said || reason != ESRCH;
 }
 
 static bool begin_tracing(struct retire *r, bool starting, uint64_t now)
 {
-	if (!is_alone(r) || trace_begin(&r->trace, r->pid, r->stop_signal) != 0)
+	if (r->untraceable)
 		return false;
-	r->trace.haste = starting ? TRACE_ANYWHERE : TRACE_NOWHERE;
+	r->trace.pid = r->pid;
+	r->trace.stop_signal = r->stop_signal;
+	r->trace.at_once = starting;
+	r->trace.ask = (struct trace_questions){ holds, listens, r };
+	if (trace_begin(&r->trace) != 0) {
+		say_refused(errno);
+		return false;
+	}
 	r->phase = RETIRE_TRACING;
 	r->at = now + TRACE_PATIENCE;
 	return true;
@@ -194,9 +207,17 @@ void retire_begin(struct retire *r, bool starting, uint64_t now)
 	}
 }
 
+/* To its process group, and to itself where it has left that. */
+static void signal_group(const struct retire *r, int signo)
+{
+	kill(-r->pid, signo);
+	if (getpgid(r->pid) != r->pid)
+		kill(r->pid, signo);
+}
+
 static void go_on_later(struct retire *r, uint64_t now)
 {
-	kill(-r->pid, SIGCONT);
+	signal_group(r, SIGCONT);
 	r->phase = RETIRE_LOOKING;
 	r->at = now + r->wait;
 	r->wait = r->wait * 2 < LOOK_WAIT_MAX ? r->wait * 2 : LOOK_WAIT_MAX;
@@ -218,28 +239,43 @@ static void look_at_stopped(struct retire *r, uint64_t now)
 	} else if (!stopped) {
 		r->at = now + STOP_POLL;
 	} else {
-		kill(-r->pid, r->stop_signal);
-		kill(-r->pid, SIGCONT);
+		signal_group(r, r->stop_signal);
+		signal_group(r, SIGCONT);
 		is_told(r, now);
 	}
 }
 
-void retire_stopped(struct retire *r, int status, uint64_t now)
+static void take_news(struct retire *r, enum trace_news news, uint64_t now)
 {
-	if (r->phase == RETIRE_STOPPING) {
-		look_at_stopped(r, now);
-	} else if (r->phase == RETIRE_TRACING) {
-		switch (trace_stopped(&r->trace, status, holds, r)) {
-		case TRACE_CAUGHT:
-			is_told(r, now);
-			break;
-		case TRACE_FAILED:
-			begin_looking(r, now);
-			break;
-		case TRACE_GOES_ON:
-			break;
-		}
+	if (news == TRACE_CAUGHT) {
+		is_told(r, now);
+	} else if (news == TRACE_FAILED) {
+		r->untraceable = true;
+		begin_looking(r, now);
 	}
+}
+
+bool retire_knows(const struct retire *r, pid_t tid)
+{
+	return r->phase == RETIRE_TRACING && trace_knows(&r->trace, tid);
+}
+
+void retire_stopped(struct retire *r, pid_t tid, int status, uint64_t now)
+{
+	if (r->phase == RETIRE_STOPPING)
+		look_at_stopped(r, now);
+	else if (r->phase == RETIRE_TRACING)
+		take_news(r, trace_stopped(&r->trace, tid, status), now);
+}
+
+void retire_lost(struct retire *r, pid_t tid, uint64_t now)
+{
+	take_news(r, trace_died(&r->trace, tid), now);
+}
+
+void retire_end(struct retire *r)
+{
+	trace_end(&r->trace);
 }
 
 /* A handler that only sets a flag, and a loop that does not look at it: once more. */
@@ -260,14 +296,14 @@ uint64_t retire_follow(struct retire *r, uint64_t now)
 	if (now < r->at)
 		return r->at;
 	if (r->phase == RETIRE_TRACING) {
-		trace_hurry(&r->trace);
 		r->at = now + TRACE_PATIENCE;
+		take_news(r, trace_hurry(&r->trace), now);
 	} else if (r->phase == RETIRE_STOPPING) {
 		look_at_stopped(r, now);
 	} else if (r->phase == RETIRE_TOLD) {
 		ask_again(r, now);
 	} else if (!begin_tracing(r, false, now)) { /* it fits now, perhaps */
-		kill(-r->pid, SIGSTOP);
+		signal_group(r, SIGSTOP);
 		r->phase = RETIRE_STOPPING;
 		r->at = now + STOP_POLL;
 	}

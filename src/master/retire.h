@@ -3,9 +3,8 @@
  *
  * A worker inside preforkd takes SIGTERM between two requests by itself. A program does not: a
  * signal in the middle of a request cuts what it reads or writes. So a program is signalled only at
- * a moment when it holds no connection: trace brings it there; where that is not permitted or does
- * not fit (threads, processes of its own), it is stopped, looked at, and let go on until it holds
- * none.
+ * a moment when it holds no connection: trace brings it there, with all its threads and processes;
+ * where that is not permitted it is stopped, looked at, and let go on until it holds none.
  */
 #ifndef PREFORKD_RETIRE_H
 #define PREFORKD_RETIRE_H
@@ -19,7 +18,7 @@
 
 enum retire_phase {
 	RETIRE_NOT,      /* it serves */
-	RETIRE_TRACING,  /* runs to its next wait for a connection */
+	RETIRE_TRACING,  /* run to the next wait for a connection */
 	RETIRE_LOOKING,  /* will be stopped and looked at */
 	RETIRE_STOPPING, /* has been sent SIGSTOP; we wait for the stop */
 	RETIRE_TOLD,     /* has got its stop-signal */
@@ -35,7 +34,8 @@ struct retire {
 	/* private */
 	enum retire_phase phase;
 	struct trace trace;
-	uint64_t at; /* of the next step that is due by time */
+	bool untraceable; /* not all of its processes: that was tried */
+	uint64_t at;      /* of the next step that is due by time */
 	unsigned wait;
 };
 
@@ -55,10 +55,17 @@ void retire_look(const struct retire *r, struct retire_grip *out);
 
 /* starting: it has not been seen waiting for connections yet, and may never do so. */
 void retire_begin(struct retire *r, bool starting, uint64_t now);
-/* It has stopped with this wait status. */
-void retire_stopped(struct retire *r, int status, uint64_t now);
+/* Is this one of its threads or processes, and traced? The worker itself is always known. */
+bool retire_knows(const struct retire *r, pid_t tid);
+/* It, or one that it knows, has stopped with this wait status. */
+void retire_stopped(struct retire *r, pid_t tid, int status, uint64_t now);
+/* One that it knows has died; not the worker itself. */
+void retire_lost(struct retire *r, pid_t tid, uint64_t now);
 /* Does what is due. Returns when it wants to be called next, UINT64_MAX: when there is news. */
 uint64_t retire_follow(struct retire *r, uint64_t now);
+
+/* It is dead: lets go of what is left of it. */
+void retire_end(struct retire *r);
 
 void retire_kill(pid_t pid);
 

@@ -43,6 +43,14 @@ struct member *roster_find(const struct roster *roster, pid_t pid)
 	return NULL;
 }
 
+struct member *roster_find_owner(const struct roster *roster, pid_t tid)
+{
+	for (unsigned s = 1; s <= roster->slots; s++)
+		if (roster->members[s].watch != NULL && watch_knows(roster->members[s].watch, tid))
+			return &roster->members[s];
+	return NULL;
+}
+
 unsigned roster_free_slot(const struct roster *roster)
 {
 	for (unsigned s = 1; s <= roster->slots; s++)

@@ -41,6 +41,8 @@ int roster_grow(struct roster *roster, unsigned slots);
 void roster_free(struct roster *roster);
 
 struct member *roster_find(const struct roster *roster, pid_t pid);
+/* The worker that a thread or process belongs to which is traced; NULL: none. */
+struct member *roster_find_owner(const struct roster *roster, pid_t tid);
 /* 0: none is free. */
 unsigned roster_free_slot(const struct roster *roster);
 

@@ -1,38 +1,46 @@
 /*
- * trace: catches a program at the moment when it waits for its next connection (ptrace(2)).
+ * trace: catches a program at a moment when it waits for its next connection and holds none.
  *
- * The program runs on from one system call to the next until it is about to wait and holds no
- * connection. That call does not take place: it returns EINTR, with the stop-signal pending. To the
- * program a signal has interrupted its accept, which every FastCGI program must handle. Nothing
- * here waits: each stop of the program arrives as a wait status in the master's loop. If the master
- * dies the kernel lets go of the program.
+ * All threads of the worker, and of those processes of its own that have the listener, run on from
+ * one system call to the next. Who comes to a wait for a connection and holds none is kept there.
+ * As soon as nobody holds one and all the others are blocked too, everybody is stopped; then each
+ * process gets the stop-signal, and the waits return EINTR without having taken place. To the
+ * program a signal has interrupted its accept, which every FastCGI program must handle.
  */
 #ifndef PREFORKD_TRACE_H
 #define PREFORKD_TRACE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
-/* Where a program that holds no connection may be told to stop, beside the wait for one. */
-enum trace_haste {
-	TRACE_NOWHERE,
-	TRACE_BLOCKED,  /* in any other call that it is blocked in: it sleeps */
-	TRACE_ANYWHERE, /* it has not served yet */
+/* What is asked of one process. */
+struct trace_questions {
+	bool (*holds)(pid_t pid, const void *arg);   /* has it a connection in hand? */
+	bool (*listens)(pid_t pid, const void *arg); /* has it the listener? */
+	const void *arg;
 };
 
+enum trace_phase {
+	TRACE_GATHERING, /* until all wait or are blocked */
+	TRACE_STOPPING,  /* nobody holds a connection; until all stand still */
+	TRACE_FREEING,   /* not all could be traced: until the others are let go */
+};
+
+struct traced;
+
+/* All zero: nothing is traced. */
 struct trace {
-	pid_t pid;
+	pid_t pid; /* the worker */
 	int stop_signal;
-	enum trace_haste haste; /* at the next stop; then patience again */
-	int error;              /* 0, or what the call that was taken out returns */
+	bool at_once; /* it has not served yet: told wherever it is */
+	struct trace_questions ask;
+
+	/* private */
+	enum trace_phase phase;
+	struct traced *list;
+	size_t count, room;
 };
-
-/* -1 and errno: EPERM where the kernel does not let us, ESRCH when it has gone, ENOSYS on a machine
- * that this file does not know. */
-int trace_begin(struct trace *t, pid_t pid, int stop_signal);
-
-/* It has not come to a wait for long: perhaps it is blocked in something else. */
-void trace_hurry(struct trace *t);
 
 enum trace_news {
 	TRACE_GOES_ON,
@@ -40,9 +48,19 @@ enum trace_news {
 	TRACE_FAILED, /* no longer traced, and told nothing */
 };
 
-/* The process has stopped with this wait status. holds() says whether it has a connection in hand.
- */
-enum trace_news trace_stopped(
-	struct trace *t, int status, bool (*holds)(pid_t pid, const void *arg), const void *arg);
+/* The caller has filled pid, stop_signal, at_once and ask. -1 and errno as of tracee_seize(). */
+int trace_begin(struct trace *t);
+/* Lets go of what is still traced, and tells it nothing. */
+void trace_end(struct trace *t);
+
+/* Is this thread one of those? */
+bool trace_knows(const struct trace *t, pid_t tid);
+/* One of those has stopped with this wait status, or has died. */
+enum trace_news trace_stopped(struct trace *t, pid_t tid, int status);
+enum trace_news trace_died(struct trace *t, pid_t tid);
+
+/* To be called from time to time: who has not moved from one call to the next is blocked, or is
+ * busy with something that is no request. */
+enum trace_news trace_hurry(struct trace *t);
 
 #endif

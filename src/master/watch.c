@@ -257,9 +257,19 @@ uint64_t watch_follow(struct watch *w, uint64_t now)
 	return UINT64_MAX;
 }
 
-void watch_stopped(struct watch *w, int status, uint64_t now)
+bool watch_knows(const struct watch *w, pid_t tid)
 {
-	retire_stopped(&w->retire, status, now);
+	return retire_knows(&w->retire, tid);
+}
+
+void watch_stopped(struct watch *w, pid_t tid, int status, uint64_t now)
+{
+	retire_stopped(&w->retire, tid, status, now);
+}
+
+void watch_lost(struct watch *w, pid_t tid, uint64_t now)
+{
+	retire_lost(&w->retire, tid, now);
 }
 
 /* Its death can be seen before its report. */
@@ -275,6 +285,7 @@ void watch_free(struct watch *w)
 	if (w == NULL)
 		return;
 	drop_start_pipe(w);
+	retire_end(&w->retire);
 	output_detach(w->output);
 	free(w);
 }

@@ -73,8 +73,12 @@ struct watch *watch_start(const struct watch_context *context, const struct watc
 /* Feeds an event to the worker's life and carries out what follows from it. */
 enum life_action watch_event(struct watch *watch, enum life_event event, uint64_t now);
 
-/* It has stopped, as one does that is traced or was sent SIGSTOP. */
-void watch_stopped(struct watch *watch, int status, uint64_t now);
+/* Is this a thread or process of its own that is traced? */
+bool watch_knows(const struct watch *watch, pid_t tid);
+/* It, or one that it knows, has stopped, as one does that is traced or was sent SIGSTOP. */
+void watch_stopped(struct watch *watch, pid_t tid, int status, uint64_t now);
+/* One that it knows has died; not the worker itself. */
+void watch_lost(struct watch *watch, pid_t tid, uint64_t now);
 
 /* Readiness and deadlines. Returns when it wants to be called next, UINT64_MAX: when there is news.
  */

@@ -38,8 +38,8 @@ def nginx(daemon):
     """Starts nginx from the sample in conf/ in front of an upstream: nginx(upstream) -> URL."""
     servers = []
 
-    def start(upstream):
-        servers.append(Nginx(daemon, upstream))
+    def start(upstream, edit=None):
+        servers.append(Nginx(daemon, upstream, edit))
         return servers[-1].url
 
     yield start

@@ -20,7 +20,8 @@ class Server:
     sample = command = None
     wanted = signal.SIGTERM
 
-    def __init__(self, daemon, upstream):
+    def __init__(self, daemon, upstream, edit=None):
+        """edit: what else becomes of the text of the sample."""
         self.port = free_port()
         self.url = "http://127.0.0.1:%d/" % self.port
         self.dir = os.path.join(daemon.dir, self.sample)
@@ -33,7 +34,7 @@ class Server:
         text = re.sub(r"127\.0\.0\.1:8080|(?<![\d.])8080", lambda m: m.group(0).replace(
             "8080", str(self.port)), text.replace("127.0.0.1:9000", upstream))
         with open(self.path, "w", encoding="utf-8") as f:
-            f.write(text)
+            f.write(edit(text) if edit else text)
         self.log = open(os.path.join(self.dir, "log"), "w", encoding="utf-8")
         self.process = subprocess.Popen(
             [word.format(conf=self.path, dir=self.dir) for word in self.command],

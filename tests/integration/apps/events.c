@@ -1,5 +1,6 @@
-/* A FastCGI program with an event loop: several connections at once in one process, no libfcgi. On
- * TERM it closes its listener, answers what it has and goes, as such programs do. */
+/* A FastCGI program with an event loop: several connections at once in one process, no libfcgi; the
+ * parameter SLEEP_MS delays an answer. On TERM it closes its listener, answers what it has and
+ * goes, as such programs do. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* accept4 */
 #endif
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define HEADER 8
@@ -21,6 +23,7 @@ struct connection {
 	size_t in_used, in_room;
 	unsigned char *out;
 	size_t out_used, out_sent;
+	long long due; /* ms; when the answer goes out, 0: it may */
 };
 
 static struct connection *connections[CONNECTIONS];
@@ -30,6 +33,27 @@ static void on_term(int signo)
 {
 	(void)signo;
 	leaving = 1;
+}
+
+static long long now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+/* Good enough for a test: the value follows the name. */
+static long long delay_of(const unsigned char *params, size_t length)
+{
+	static const char name[] = "SLEEP_MS";
+	const unsigned char *at = memmem(params, length, name, sizeof(name) - 1);
+	char value[12] = "";
+
+	if (at == NULL || at[-1] > 10)
+		return 0;
+	memcpy(value, at + sizeof(name) - 1, at[-1]);
+	return atoll(value);
 }
 
 static void append(struct connection *c, int type, const unsigned char *bytes, size_t length)
@@ -47,6 +71,7 @@ static int answer(struct connection *c)
 {
 	static const char head[] = "Content-Type: text/plain\r\n\r\n";
 	static const unsigned char end[HEADER];
+	long long delay = 0;
 
 	c->out = malloc(c->in_used * 2 + 4096);
 	if (c->out == NULL)
@@ -60,8 +85,11 @@ static int answer(struct connection *c)
 			break;
 		if (c->in[at + 1] == 5 && length == 0) {
 			append(c, 3, end, sizeof(end));
+			c->due = delay > 0 ? now_ms() + delay : 0;
 			return 1;
 		}
+		if (c->in[at + 1] == 4 && length > 0)
+			delay = delay_of(c->in + at + HEADER, length);
 		if (c->in[at + 1] == 5)
 			append(c, 6, c->in + at + HEADER, length);
 		at = next;
@@ -101,7 +129,7 @@ static void take_in(int epoll, int fd)
 	}
 	c->in_used += (size_t)n;
 	if (answer(c)) {
-		struct epoll_event event = { .events = EPOLLOUT, .data.fd = fd };
+		struct epoll_event event = { .events = c->due > 0 ? 0 : EPOLLOUT, .data.fd = fd };
 
 		epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &event);
 	}
@@ -130,6 +158,26 @@ static void take_new(int epoll)
 	epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
 }
 
+/* Lets go out what is due. Returns how long epoll_wait may take. */
+static int look_at_clock(int epoll)
+{
+	long long now = now_ms(), next = -1;
+
+	for (int fd = 0; fd < CONNECTIONS; fd++) {
+		struct epoll_event event = { .events = EPOLLOUT, .data.fd = fd };
+
+		if (connections[fd] == NULL || connections[fd]->due == 0)
+			continue;
+		if (connections[fd]->due <= now) {
+			connections[fd]->due = 0;
+			epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &event);
+		} else if (next < 0 || connections[fd]->due - now < next) {
+			next = connections[fd]->due - now;
+		}
+	}
+	return (int)next;
+}
+
 static int has_connections(void)
 {
 	for (int fd = 0; fd < CONNECTIONS; fd++)
@@ -149,7 +197,7 @@ int main(void)
 	fcntl(0, F_SETFL, fcntl(0, F_GETFL) | O_NONBLOCK);
 	epoll_ctl(epoll, EPOLL_CTL_ADD, 0, &event);
 	while (!leaving || has_connections()) {
-		int n = epoll_wait(epoll, events, 16, -1);
+		int n = epoll_wait(epoll, events, 16, look_at_clock(epoll));
 
 		if (leaving)
 			epoll_ctl(epoll, EPOLL_CTL_DEL, 0, NULL);

@@ -3,6 +3,8 @@
 require 'fcgi'
 
 FCGI.each_request do |request|
-  request.out.print "Content-Type: text/plain\r\n\r\nruby #{request.in.read}"
+  body = request.in.read
+  sleep(request.env['SLEEP_MS'].to_i / 1000.0) if request.env['SLEEP_MS']
+  request.out.print "Content-Type: text/plain\r\n\r\nruby #{body}"
   request.finish
 end
