@@ -30,6 +30,7 @@
 #include "common/err.h"
 #include "common/units.h"
 #include "master/filter.h"
+#include "master/holder.h"
 #include "master/sockets.h"
 
 static bool is_live(const struct address *address)
@@ -66,6 +67,14 @@ static int open_directory(const struct address *address, struct bind_file *file,
 	return 0;
 }
 
+static int in_use(const struct address *address, struct err *err)
+{
+	char who[HOLDER_TEXT];
+
+	return err_set(err, EX_UNAVAILABLE, "cannot listen on %s: it is in use%s%s", address->text,
+		holder_find(address, who) ? " by " : "", who);
+}
+
 /* What stands at the path: 0 nothing, 1 a socket that nobody listens on, -1 anything else. */
 static int find_stale(const struct address *address, const struct bind_file *file, struct err *err)
 {
@@ -79,10 +88,7 @@ static int find_stale(const struct address *address, const struct bind_file *fil
 		return err_set(err, EX_CANTCREAT,
 			"cannot listen on %s: something that is no socket stands there",
 			address->text);
-	if (is_live(address))
-		return err_set(
-			err, EX_UNAVAILABLE, "cannot listen on %s: it is in use", address->text);
-	return 1;
+	return is_live(address) ? in_use(address, err) : 1;
 }
 
 static int clear_stale(const struct address *address, const struct bind_file *file, struct err *err)
@@ -161,11 +167,10 @@ static int bind_net(int fd, const struct address *address, struct err *err)
 	}
 	if (bind(fd, (const struct sockaddr *)&address->sa, address->len) == 0)
 		return 0;
-	int code = errno == EADDRINUSE ? EX_UNAVAILABLE
-		   : errno == EACCES   ? EX_NOPERM
-				       : EX_CANTCREAT;
-	return err_set(err, code, "cannot listen on %s: %s", address->text,
-		errno == EADDRINUSE ? "it is in use" : strerror(errno));
+	if (errno == EADDRINUSE)
+		return in_use(address, err);
+	return err_set(err, errno == EACCES ? EX_NOPERM : EX_CANTCREAT, "cannot listen on %s: %s",
+		address->text, strerror(errno));
 }
 
 /* "*:PORT" without IPv6 in the kernel is every IPv4 address. */
@@ -188,6 +193,11 @@ int bind_set_blocking(int fd, const struct conf_pool *pool)
 
 	return fcntl(
 		fd, F_SETFL, pool->kind == CONF_COMMAND ? flags & ~O_NONBLOCK : flags | O_NONBLOCK);
+}
+
+bool bind_is_set(int fd, const struct conf_pool *pool)
+{
+	return ((fcntl(fd, F_GETFL) & O_NONBLOCK) != 0) == (pool->kind != CONF_COMMAND);
 }
 
 bool bind_is_alive(int fd)
@@ -213,10 +223,11 @@ int bind_dress(int fd, const struct conf_pool *pool, const struct address *addre
 	 * acknowledgement. */
 	if (tcp)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
-	if (bind_set_blocking(fd, pool) != 0 || listen(fd, (int)pool->backlog) != 0)
-		return err_set(err, errno == EADDRINUSE ? EX_UNAVAILABLE : EX_OSERR,
-			"cannot listen on %s: %s", address->text, strerror(errno));
-	return 0;
+	if (bind_set_blocking(fd, pool) == 0 && listen(fd, (int)pool->backlog) == 0)
+		return 0;
+	if (errno == EADDRINUSE)
+		return in_use(address, err);
+	return err_set(err, EX_OSERR, "cannot listen on %s: %s", address->text, strerror(errno));
 }
 
 int bind_open(const struct conf_pool *pool, const struct address *wanted, struct bind_file *file,
@@ -234,6 +245,8 @@ int bind_open(const struct conf_pool *pool, const struct address *wanted, struct
 					      : bind_net(fd, &address, err);
 	if (rc == 0)
 		rc = bind_dress(fd, pool, &address, err);
+	if (rc == 0 && address.kind == ADDRESS_TCP) /* nobody puts a packet filter on it any more */
+		setsockopt(fd, SOL_SOCKET, SO_LOCK_FILTER, &(int){ 1 }, sizeof(int));
 	if (file->dir >= 0)
 		flock(file->dir, LOCK_UN);
 	if (rc == 0)
@@ -283,8 +296,9 @@ int bind_check(const struct address *wanted, struct err *err)
 			strerror(errno));
 	int rc = bind_net(fd, &address, err);
 	if (rc == 0 && listen(fd, 1) != 0)
-		rc = err_set(err, EX_UNAVAILABLE, "cannot listen on %s: %s", address.text,
-			errno == EADDRINUSE ? "it is in use" : strerror(errno));
+		rc = errno == EADDRINUSE ? in_use(&address, err)
+					 : err_set(err, EX_UNAVAILABLE, "cannot listen on %s: %s",
+						   address.text, strerror(errno));
 	close(fd);
 	return rc;
 }

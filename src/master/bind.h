@@ -36,6 +36,7 @@ int bind_dress(
 
 /* Exec'd programs want a blocking listener, our own loop one that never blocks. */
 int bind_set_blocking(int fd, const struct conf_pool *pool);
+bool bind_is_set(int fd, const struct conf_pool *pool);
 
 /* Does it still listen? Whoever shares a listener can shut it down for all. */
 bool bind_is_alive(int fd);

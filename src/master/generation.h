@@ -20,11 +20,11 @@ struct generation {
 	struct generation *next_retired; /* in the owner's list */
 	unsigned workers;                /* that live, in any state; the owner counts */
 	int *listener_fds;
+	struct listener **listeners;
 	size_t listener_count; /* 0 after generation_leave() */
 	struct output_sink *sink;
 
 	/* private */
-	struct listener **listeners;
 	struct listen_set *set;
 };
 

@@ -4,10 +4,12 @@
 #include "master/listen.h"
 
 #include <errno.h>
+#include <event2/event.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -33,6 +35,9 @@ struct entry {
 	bool dressed;
 	bool dead; /* shut down by somebody: no longer found */
 	enum conf_kind kind;
+	int guard; /* epoll(7) that is readable when it was shut down; -1: nobody asked for it */
+	struct event *guard_event;
+	bool noticed; /* that it was */
 	struct entry *next;
 };
 
@@ -54,9 +59,21 @@ static struct entry *new_entry(struct listen_set *set, int fd)
 	entry->listener.fd = fd;
 	entry->listener.text = entry->address.text;
 	entry->file.dir = -1;
+	entry->guard = -1;
 	entry->next = set->first;
 	set->first = entry;
 	return entry;
+}
+
+static void drop_guard(struct entry *entry)
+{
+	if (entry->guard_event != NULL)
+		event_free(entry->guard_event);
+	if (entry->guard >= 0)
+		close(entry->guard);
+	entry->guard_event = NULL;
+	entry->guard = -1;
+	entry->noticed = false;
 }
 
 static void free_entry(struct listen_set *set, struct entry *entry)
@@ -66,6 +83,7 @@ static void free_entry(struct listen_set *set, struct entry *entry)
 	while (*at != entry)
 		at = &(*at)->next;
 	*at = entry->next;
+	drop_guard(entry);
 	bind_remove(&entry->file);
 	close(entry->listener.fd);
 	free(entry->name);
@@ -174,7 +192,6 @@ static struct listener *reuse(struct entry *entry, const struct conf_pool *pool,
 	}
 	if (!entry->dressed && bind_dress(entry->listener.fd, pool, &entry->address, err) != 0)
 		return NULL;
-	bind_set_blocking(entry->listener.fd, pool); /* a worker may have changed it for all */
 	entry->dressed = true;
 	entry->kind = pool->kind;
 	entry->users++;
@@ -187,6 +204,7 @@ struct listener *listen_get(struct listen_set *set, const struct conf_pool *pool
 	struct entry *entry = find(set, address);
 	struct bind_file file;
 
+	/* So late that nobody has mended it yet. */
 	if (entry != NULL && entry->users > 0 && !bind_is_alive(entry->listener.fd)) {
 		log_err("%s was shut down by one of its workers, opened anew", address->text);
 		bind_remove(&entry->file);
@@ -222,6 +240,70 @@ struct listener *listen_get(struct listen_set *set, const struct conf_pool *pool
 void listen_set_backlog(const struct listener *listener, unsigned backlog)
 {
 	listen(listener->fd, (int)backlog); /* on a listening socket it changes nothing else */
+}
+
+static void on_shut_down(int fd, short what, void *arg)
+{
+	struct entry *entry = arg;
+
+	(void)fd, (void)what;
+	entry->noticed = true;
+}
+
+/* libevent has no word for a socket of TCP that is neither readable nor writable, but dead. New
+ * connections are no event here: they cost the master nothing. */
+void listen_guard(struct listener *listener, struct event_base *base)
+{
+	struct entry *entry = (struct entry *)listener;
+	struct epoll_event dead = { .events = EPOLLRDHUP };
+
+	if (entry->guard >= 0)
+		return;
+	entry->guard = epoll_create1(EPOLL_CLOEXEC);
+	if (entry->guard < 0 || epoll_ctl(entry->guard, EPOLL_CTL_ADD, listener->fd, &dead) != 0)
+		return;
+	/* Once: until it is mended it would be news all the time. */
+	entry->guard_event = event_new(base, entry->guard, EV_READ, on_shut_down, entry);
+	if (entry->guard_event != NULL)
+		event_add(entry->guard_event, NULL);
+}
+
+bool listen_noticed(struct listener *listener)
+{
+	struct entry *entry = (struct entry *)listener;
+	bool noticed = entry->noticed;
+
+	entry->noticed = false;
+	return noticed;
+}
+
+static int open_anew(struct entry *entry, const struct conf_pool *pool, struct err *err)
+{
+	if (entry->adopted)
+		return err_set(err, EX_UNAVAILABLE,
+			"it was handed in, and whoever did that has to open it again");
+	bind_remove(&entry->file);
+	int fd = bind_open(pool, &entry->address, &entry->file, err);
+	if (fd < 0)
+		return -1;
+	int rc = dup3(fd, entry->listener.fd, O_CLOEXEC);
+	close(fd);
+	return rc < 0 ? err_set(err, EX_OSERR, "%s", strerror(errno)) : 0;
+}
+
+enum listen_state listen_mend(
+	struct listener *listener, const struct conf_pool *pool, struct err *err)
+{
+	struct entry *entry = (struct entry *)listener;
+
+	if (bind_is_alive(listener->fd))
+		return LISTEN_WELL;
+	drop_guard(entry);
+	/* One of TCP listens again. */
+	listen_set_backlog(listener, pool->backlog);
+	if (!bind_is_alive(listener->fd) && open_anew(entry, pool, err) != 0)
+		return LISTEN_LOST;
+	return LISTEN_OPENED_ANEW;
 }
 
 void listen_put(struct listen_set *set, struct listener *listener)

@@ -17,6 +17,7 @@ struct conf;
 struct conf_pool;
 struct err;
 struct err_list;
+struct event_base;
 struct listen_set;
 
 struct listener {
@@ -36,6 +37,20 @@ struct listener *listen_get(struct listen_set *set, const struct conf_pool *pool
 	const struct address *address, struct err *err);
 /* A reload that has succeeded brings a new one. */
 void listen_set_backlog(const struct listener *listener, unsigned backlog);
+
+/* Whoever shares a listener can shut it down for all. From now on that is noticed. */
+void listen_guard(struct listener *listener, struct event_base *base);
+bool listen_noticed(struct listener *listener);
+
+enum listen_state {
+	LISTEN_WELL,
+	LISTEN_OPENED_ANEW, /* it was shut down; the descriptor has the number that it had */
+	LISTEN_LOST,        /* it was shut down, and *err says why it stays so */
+};
+/* Looks at it, and puts right what can be. Nobody else may have an event on its descriptor. */
+enum listen_state listen_mend(
+	struct listener *listener, const struct conf_pool *pool, struct err *err);
+
 void listen_put(struct listen_set *set, struct listener *listener);
 
 /* For -t: every address of the configuration must be free, or in use by process "ours" (0: none).

@@ -22,6 +22,7 @@
 #include "common/err.h"
 #include "common/log.h"
 #include "master/generation.h"
+#include "master/guard.h"
 #include "master/handover.h"
 #include "master/obituary.h"
 #include "master/output.h"
@@ -45,6 +46,7 @@ struct pool {
 	struct handover handover; /* none until then */
 	int bell;                 /* rung by workers inside preforkd; -1: none until then */
 	struct roster roster;
+	struct guard guard;
 	struct upkeep upkeep;
 	struct generation *current; /* NULL: not yet, or no more */
 	struct generation *next;    /* NULL: no reload under way */
@@ -290,6 +292,7 @@ static void on_unasked_death(struct pool *pool, const struct member *m, int stat
 {
 	struct restart_death death = restart_judge(m, pool->board, status, now);
 
+	guard_died(&pool->guard, m->watch->pid, now);
 	if (m->generation != pool->next ||
 		(death.kind != POLICY_FAILED_START && m->watch->was_ready)) {
 		restart_count(&pool->restart, pool->name, m, &death, status, now);
@@ -439,9 +442,21 @@ static uint64_t look_after(struct pool *pool, uint64_t now)
 	return upkeep_follow(&pool->upkeep, &scene, now);
 }
 
+static uint64_t look_after_listeners(struct pool *pool, uint64_t now)
+{
+	const struct guard_scene scene = { .base = pool->context->base,
+		.roster = &pool->roster,
+		.current = pool->current,
+		.next = pool->next,
+		.upkeep = &pool->upkeep,
+		.failing = pool->restart.policy.delay > 0 };
+
+	return guard_follow(&pool->guard, &scene, now);
+}
+
 uint64_t pool_reconcile(struct pool *pool, uint64_t now)
 {
-	uint64_t next = UINT64_MAX;
+	uint64_t next = look_after_listeners(pool, now);
 
 	for (unsigned s = 1; s <= pool->roster.slots; s++)
 		if (pool->roster.members[s].watch != NULL)

@@ -1,11 +1,14 @@
 """Workers, clients and circumstances that mean no good: what they can and cannot do."""
 
+import ctypes
 import fcntl
 import os
 import pty
+import re
 import resource
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -13,7 +16,7 @@ import time
 import pytest
 
 import fcgi
-from daemon import BINARY, alive, children, free_port, read, status, wait_for
+from daemon import BINARY, alive, children, free_port, processes_of, read, status, title, wait_for
 
 # Leaves its process group for that of the master, and lets a child of its own stay there.
 IMMORTAL = """
@@ -27,13 +30,43 @@ socket.socket(fileno=0).accept()
 time.sleep(600)
 """
 
+# Serves, until it is told to shut down the listener; then it sleeps.
 SHUTS_DOWN = """
 import socket, time
 s = socket.socket(fileno=0)
-c, _ = s.accept()
-s.shutdown(socket.SHUT_RDWR)
-c.close()
-time.sleep(600)
+while True:
+    c, _ = s.accept()
+    if c.recv(100) == b"shutdown":
+        s.shutdown(socket.SHUT_RDWR)
+        c.close()
+        time.sleep(600)
+    c.sendall(b"served")
+    c.close()
+"""
+
+# Leaves a process in a session of its own behind that has the listener.
+KEEPS = """
+import os, socket, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        time.sleep(600)
+    os._exit(0)
+os.wait()
+s = socket.socket(fileno=0)
+while True:
+    c, _ = s.accept()
+    c.recv(100)
+    c.sendall(b"served")
+    c.close()
+"""
+
+DEAF = """
+import signal, socket
+signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
+s = socket.socket(fileno=0)
+while True:
+    s.accept()
 """
 
 NON_BLOCKING = """
@@ -136,26 +169,191 @@ def test_no_descriptors_left_in_a_worker(daemon):
     assert fcgi.number(daemon.sock) == 2
 
 
+def address_of(daemon, family):
+    return daemon.sock if family == "unix" else "127.0.0.1:%d" % free_port()
+
+
+def listeners(pid):
+    """Duplicates of the listening sockets of a process."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    pidfd, found = os.pidfd_open(pid), []
+    for name in os.listdir("/proc/%d/fd" % pid):
+        fd = libc.syscall(438, pidfd, int(name), 0)  # pidfd_getfd(2)
+        if fd < 0:
+            continue
+        try:
+            s = socket.socket(fileno=fd)
+            if s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                found.append(s)
+                continue
+            s.close()
+        except OSError:
+            os.close(fd)
+    os.close(pidfd)
+    return found
+
+
+def says(address, text):
+    """What a program answers that is sent a few bytes and closes; empty: nothing."""
+    try:
+        with fcgi.connect(address, timeout=5) as s:
+            s.sendall(text)
+            return s.recv(100)
+    except OSError:
+        return b""
+
+
 @pytest.mark.parametrize("family", ["unix", "tcp"])
 def test_listener_that_a_worker_shut_down_comes_back(daemon, family):
-    address = daemon.sock if family == "unix" else "127.0.0.1:%d" % free_port()
+    """At once, at the same address, for new workers; and the log says who it was."""
+    address = address_of(daemon, family)
     daemon.write(daemon.pool(listen=address, listen_mode="0666", command=script(daemon, SHUTS_DOWN),
                              workers=1))
     daemon.start()
-    fcgi.connect(address).close()
-
-    def is_dead():
-        try:
-            fcgi.connect(address, timeout=1).close()
-            return False
-        except OSError:
-            return True
-    wait_for(is_dead)
-    daemon.write(daemon.pool(listen=address, listen_mode="0666", command=script(daemon, NON_BLOCKING),
-                             workers=1, stop_timeout="300ms"))
+    before = daemon.workers()
+    assert says(address, b"hello") == b"served"
+    assert says(address, b"shutdown") == b""
+    wait_for(lambda: says(address, b"hello") == b"served")
+    wait_for(lambda: not set(before) & set(daemon.workers()))
+    assert "was shut down by worker %d; opened anew" % before[0] in daemon.read_log()
+    assert says(address, b"shutdown") == b""  # and again
+    wait_for(lambda: says(address, b"hello") == b"served")
+    assert daemon.read_log().count("opened anew") == 2
     assert daemon.reload() == "ok"
-    assert "was shut down by one of its workers" in daemon.read_log()
-    fcgi.connect(address, timeout=5).close()
+    assert says(address, b"hello") == b"served"
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("family", ["unix", "tcp"])
+@pytest.mark.parametrize("kind", ["app", "program"])
+def test_listener_shut_down_while_all_rest(daemon, apps, family, kind):
+    """Nobody dies of it, nobody reloads: it is noticed all the same, and all are replaced."""
+    address = address_of(daemon, family)
+    keys = {"app": "counter"} if kind == "app" else {"command": apps + "/plain"}
+    daemon.write(daemon.pool(listen=address, listen_mode="0666", workers=3, **keys))
+    daemon.start()
+    assert fcgi.get(address)
+    before = daemon.workers()
+    for s in listeners(daemon.pid):
+        s.shutdown(socket.SHUT_RDWR)
+        s.close()
+    daemon.wait_log("was shut down by one of its workers")
+    wait_for(lambda: not set(before) & set(daemon.workers()))
+    daemon.wait_workers(3)
+    for _ in range(20):
+        assert fcgi.get(address)
+
+
+@pytest.mark.root
+def test_listener_made_non_blocking_by_somebody(daemon, apps):
+    """Programs that cannot live with it get a blocking one again."""
+    daemon.write(daemon.pool(command=apps + "/plain", workers=2))
+    daemon.start()
+    shared = listeners(daemon.pid)[0]
+    shared.setblocking(False)
+
+    def ask():
+        try:
+            fcgi.get(daemon.sock)
+        except (OSError, fcgi.Lost):
+            pass
+        return "was made non-blocking by" in daemon.read_log()
+    wait_for(ask)
+    wait_for(lambda: os.get_blocking(shared.fileno()))
+    shared.close()
+    wait_for(lambda: len(daemon.workers()) == 2)
+    for _ in range(10):
+        assert fcgi.get(daemon.sock)
+
+
+@pytest.mark.root
+def test_listener_that_is_non_blocking_on_purpose_stays_so(daemon, apps):
+    """A program with an event loop would block beside the connections that it has."""
+    daemon.write(daemon.pool(command=apps + "/events", workers=3))
+    daemon.start()
+    shared = listeners(daemon.pid)[0]
+    wait_for(lambda: not os.get_blocking(shared.fileno()))
+    for _ in range(3):
+        before = daemon.workers()
+        os.kill(before[0], signal.SIGKILL)
+        wait_for(lambda: len(daemon.workers()) == 3 and set(before) != set(daemon.workers()))
+        assert not os.get_blocking(shared.fileno())
+    assert daemon.reload() == "ok"
+    assert not os.get_blocking(shared.fileno())
+    shared.close()
+
+
+@pytest.mark.root
+def test_nobody_puts_a_packet_filter_on_a_listener(daemon):
+    """It would be for all who share it."""
+    address = address_of(daemon, "tcp")
+    daemon.write(daemon.pool(listen=address))
+    daemon.start()
+    shared = listeners(daemon.pid)[0]
+    drop = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))  # BPF_RET 0
+    program = struct.pack("HxxxxxxQ", 1, ctypes.addressof(drop))
+    with pytest.raises(PermissionError):
+        shared.setsockopt(socket.SOL_SOCKET, 26, program)  # SO_ATTACH_FILTER
+    shared.close()
+    assert fcgi.number(address) == 1
+
+
+@pytest.mark.parametrize("family", ["unix", "tcp"])
+def test_grandchild_that_keeps_the_listener(daemon, family):
+    """It has left the session: the pool works, a stop ends, and a new start works or says who it is."""
+    address = address_of(daemon, family)
+    daemon.write(daemon.pool(listen=address, listen_mode="0666", command=script(daemon, KEEPS),
+                             workers=2, stop_timeout="20s"))
+    daemon.start()
+    for _ in range(5):
+        assert says(address, b"hello") == b"served"
+    began = time.monotonic()
+    assert daemon.reload() == "ok"
+    daemon.end()
+    assert time.monotonic() - began < 10
+    left = [p for p in processes_of(daemon.dir) if "program.py" in title(p)]
+    assert left
+    try:
+        done = daemon.run("-c", daemon.conf)
+        if family == "unix":
+            assert done.returncode == 0, done.stderr
+            daemon.pid = int(read(daemon.pidfile))
+            assert says(address, b"hello") == b"served"
+            daemon.end()
+        else:
+            assert done.returncode == 69
+            m = re.search(r"in use by process (\d+) \((.*?)\)", done.stderr)
+            assert m and int(m.group(1)) in left and m.group(2) == read("/proc/%s/comm" % m.group(1)).strip()
+    finally:
+        for pid in processes_of(daemon.dir):
+            os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not processes_of(daemon.dir))
+    daemon.start()
+    assert says(address, b"hello") == b"served"
+    daemon.end()
+    for pid in processes_of(daemon.dir):
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("how", ["stopped", "blocks every signal", "stopped and blocks every signal"])
+def test_worker_that_does_not_hear_goes_by_the_ladder(daemon, how):
+    daemon.write(daemon.pool(command=script(daemon, DEAF if "blocks" in how else SHUTS_DOWN), workers=2,
+                             stop_timeout="500ms"))
+    daemon.start()
+    for round in ("reload", "stop"):
+        before = daemon.workers()
+        if "stopped" in how:
+            for pid in before:
+                os.kill(pid, signal.SIGSTOP)
+                wait_for(lambda: status(pid, "State")[:1] == "T")
+        began = time.monotonic()
+        if round == "stop":
+            daemon.end()
+        else:
+            assert daemon.reload() == "ok"
+        wait_for(lambda: not any(alive(p) for p in before))
+        assert time.monotonic() - began < 5
+    assert ("did not stop within" in daemon.read_log()) == ("blocks" in how)
 
 
 def test_program_that_makes_the_listener_non_blocking(daemon, apps):
