@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -56,6 +57,8 @@ int main(void)
 	pthread_t threads[THREADS];
 
 	FCGX_Init();
+	signal(SIGTERM,
+		SIG_DFL); /* not the handler of the library: it dies at once, wherever it is */
 	for (int i = 0; i < count; i++)
 		if (pthread_create(&threads[i], NULL, forks ? start_processes : serve, NULL) != 0)
 			abort();
