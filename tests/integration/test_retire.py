@@ -96,7 +96,7 @@ def for_program(name):
     """nginx for a pool with "command": connections are not kept; nothing is tried a second time."""
     def edit(text):
         more = "".join('fastcgi_param %s "%s";\n' % (k, v) for k, v in PROGRAMS[name][1].items()
-                       if "fastcgi_param %s " % k not in text)
+                       if not re.search(r"^\s*fastcgi_param %s " % k, text, re.M))
         more += "fastcgi_param SLEEP_MS $http_x_sleep_ms;\nfastcgi_next_upstream off;\n"
         text = re.sub(r"keepalive 16;|fastcgi_keep_conn on;|fastcgi_next_upstream error timeout;", "", text)
         return text.replace("fastcgi_pass preforkd;", "fastcgi_pass preforkd;\n" + more)
