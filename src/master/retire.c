@@ -278,15 +278,26 @@ void retire_end(struct retire *r)
 	trace_end(&r->trace);
 }
 
-/* A handler that only sets a flag, and a loop that does not look at it: once more. */
+/* Does it wait for connections as if nothing had been said? One that polls may be about its own
+ * end: it gets more time, and has the listener still. */
+static bool has_not_heard(const struct retire *r)
+{
+	enum look look = look_at(r->pid);
+
+	return look == LOOK_ACCEPTING || (look == LOOK_SLEEPING && r->wait == ASK_AGAIN_MAX &&
+						 listens(r->pid, r) && !retire_holds(r));
+}
+
+/* A handler that only sets a flag, and a loop that does not look at it; or a signal that came
+ * before the handler was there: once more. */
 static void ask_again(struct retire *r, uint64_t now)
 {
 	unsigned wait = r->wait * 2 < ASK_AGAIN_MAX ? r->wait * 2 : ASK_AGAIN_MAX;
 
-	if (look_at(r->pid) == LOOK_ACCEPTING)
+	if (has_not_heard(r))
 		retire_begin(r, false, now);
 	r->wait = wait;
-	r->at = now + wait;
+	r->at = now + (r->phase == RETIRE_TRACING ? TRACE_PATIENCE : wait);
 }
 
 uint64_t retire_follow(struct retire *r, uint64_t now)

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 
@@ -314,6 +315,37 @@ def test_requests_in_hand_complete_at_stop(daemon):
     for t in threads:
         t.join()
     assert [fcgi.body_of(a).endswith(body) for a in answers] == [True] * 4
+
+
+# Waits in select, and does not hear the first TERM, as one that comes before the handler is there.
+HARD_OF_HEARING = """
+import os, select, signal, socket
+def on_term(*_):
+    global heard
+    heard += 1
+    if heard == 2:
+        os._exit(0)
+heard = 0
+signal.signal(signal.SIGTERM, on_term)
+s = socket.socket(fileno=0)
+while True:
+    select.select([s], [], [])
+    c, _ = s.accept()
+    c.sendall(b"served")
+    c.close()
+"""
+
+
+def test_program_that_has_not_heard_is_asked_again(daemon):
+    path = os.path.join(daemon.dir, "program.py")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(HARD_OF_HEARING)
+    daemon.write(daemon.pool(command="%s %s" % (sys.executable, path), workers=1))
+    daemon.start()
+    before = daemon.workers()
+    assert daemon.reload() == "ok"
+    wait_for(lambda: before[0] not in daemon.workers(), 15)
+    assert "did not stop within" not in daemon.read_log()
 
 
 def test_master_killed_while_it_traces(daemon):

@@ -153,9 +153,9 @@ static struct process *start(struct paper_pool *p)
 	unsigned s = 1;
 
 	MUST(!p->stopped, p);
-	while (s <= SLOTS && p->slots[s].pid != 0)
+	while (s < SLOTS && p->slots[s].pid != 0)
 		s++;
-	MUST(s <= SLOTS && p->next_pid + 1 < PIDS, p);
+	MUST(p->slots[s].pid == 0 && p->next_pid + 1 < PIDS, p);
 	p->slots[s] = (struct process){ .pid = ++p->next_pid,
 		.state = LIFE_STARTING,
 		.manner = (enum manner)dice(p, MANNERS),
