@@ -176,6 +176,21 @@ bool look_is_dead(pid_t thread)
 	return state == 'Z' || state == 'X' || state == '\0';
 }
 
+static bool has_bit(const char *status, const char *name, int bit)
+{
+	const char *line = strstr(status, name);
+
+	return line != NULL && (strtoull(line + strlen(name), NULL, 16) >> bit & 1) != 0;
+}
+
+bool look_minds_signal(pid_t pid, int signo)
+{
+	char text[4096];
+
+	return read_proc(pid, "status", text, sizeof(text)) == 0 &&
+	       (has_bit(text, "\nSigCgt:", signo - 1) || has_bit(text, "\nSigIgn:", signo - 1));
+}
+
 bool look_is_nonblocking(pid_t pid, int fd)
 {
 	char text[256], name[32];

@@ -40,6 +40,8 @@ size_t look_threads(pid_t pid, pid_t threads[LOOK_THREADS_MAX]);
 pid_t look_process_of(pid_t thread);
 /* Gone, or waiting to be reaped. */
 bool look_is_dead(pid_t thread);
+/* Does the process handle or ignore this signal? Else it dies of it, or it cannot be seen. */
+bool look_minds_signal(pid_t pid, int signo);
 /* Does this descriptor of the process not block? */
 bool look_is_nonblocking(pid_t pid, int fd);
 /* Does it stand still after SIGSTOP? One that is gone does. */

@@ -278,14 +278,18 @@ void retire_end(struct retire *r)
 	trace_end(&r->trace);
 }
 
-/* Does it wait for connections as if nothing had been said? One that polls may be about its own
- * end: it gets more time, and has the listener still. */
+/* It was told when it held no connection. Does it take new ones, or wait for them, as if nothing
+ * had been said? One that polls may be about its own end: it gets more time, and has the listener
+ * still.
+ */
 static bool has_not_heard(const struct retire *r)
 {
 	enum look look = look_at(r->pid);
 
-	return look == LOOK_ACCEPTING || (look == LOOK_SLEEPING && r->wait == ASK_AGAIN_MAX &&
-						 listens(r->pid, r) && !retire_holds(r));
+	if (look == LOOK_ACCEPTING)
+		return true;
+	return r->wait == ASK_AGAIN_MAX && listens(r->pid, r) &&
+	       (look == LOOK_SLEEPING || retire_holds(r));
 }
 
 /* A handler that only sets a flag, and a loop that does not look at it; or a signal that came

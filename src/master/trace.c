@@ -319,6 +319,21 @@ static bool all_stand(const struct trace *t)
 	return t->count > 0;
 }
 
+/* It has a handler by now. That may be one that only notes the signal, and the program goes on to
+ * take a connection: it is told when it waits for one, as all others are. */
+static void go_on_gathering(struct trace *t)
+{
+	t->at_once = false;
+	t->phase = TRACE_GATHERING;
+	for (size_t i = 0; i < t->count; i++) {
+		struct traced *who = &t->list[i];
+
+		who->state = TRACED_RUNS;
+		tracee_resume(who->tid, who->signo);
+		who->signo = 0;
+	}
+}
+
 /* Each process once, before any of them runs again. While they are traced no pid can be another's.
  */
 static enum trace_news tell(struct trace *t)
@@ -347,8 +362,11 @@ static enum trace_news consider(struct trace *t)
 		else if (added == 0)
 			begin_stopping(t);
 	}
-	if (t->phase == TRACE_STOPPING && all_stand(t))
-		return tell(t);
+	if (t->phase == TRACE_STOPPING && all_stand(t)) {
+		if (!t->at_once || !look_minds_signal(t->pid, t->stop_signal))
+			return tell(t);
+		go_on_gathering(t);
+	}
 	if (t->phase == TRACE_FREEING && t->count == 0)
 		return TRACE_FAILED;
 	return TRACE_GOES_ON;

@@ -33,7 +33,7 @@ struct traced;
 struct trace {
 	pid_t pid; /* the worker */
 	int stop_signal;
-	bool at_once; /* it has not served yet: told wherever it is */
+	bool at_once; /* it has not served yet: told wherever it is, if it dies of that */
 	struct trace_questions ask;
 
 	/* private */

@@ -280,6 +280,7 @@ def test_listener_that_is_non_blocking_on_purpose_stays_so(daemon, apps):
         assert not os.get_blocking(shared.fileno())
     assert daemon.reload() == "ok"
     assert not os.get_blocking(shared.fileno())
+    assert "put right" not in daemon.read_log()
     shared.close()
 
 

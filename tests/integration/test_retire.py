@@ -12,7 +12,7 @@ import time
 import pytest
 
 import fcgi
-from daemon import APPS, BINARY, SOAK, free_port, often, wait_for
+from daemon import APPS, BINARY, SOAK, free_port, often, status, wait_for
 from load import Load
 
 SIZES = (0, 0, 10, 10, 5000, 5000, 5000, 1 << 20)
@@ -336,11 +336,60 @@ while True:
 """
 
 
-def test_program_that_has_not_heard_is_asked_again(daemon):
+# Notes a TERM, and looks at the note when it has taken a connection: too late for that one. Needs a
+# second to start.
+NOTES = """
+import os, signal, socket, time
+def on_term(*_):
+    global told
+    told = True
+    if waiting:
+        os._exit(0)
+told = waiting = False
+signal.signal(signal.SIGTERM, on_term)
+end = time.monotonic() + 1
+while time.monotonic() < end:
+    pass
+s = socket.socket(fileno=0)
+while True:
+    waiting = not told
+    c, _ = s.accept()
+    waiting = False
+    if told:
+        os._exit(0)
+    c.sendall(b"served")
+    c.close()
+"""
+
+
+def script(daemon, text):
     path = os.path.join(daemon.dir, "program.py")
     with open(path, "w", encoding="utf-8") as f:
-        f.write(HARD_OF_HEARING)
-    daemon.write(daemon.pool(command="%s %s" % (sys.executable, path), workers=1))
+        f.write(text)
+    return "%s %s" % (sys.executable, path)
+
+
+def test_program_retired_while_it_starts(daemon):
+    """Its handler is there already, and only notes the signal: it must not come before the wait."""
+    daemon.write(daemon.pool(command=script(daemon, NOTES), workers=1))
+    daemon.start()
+    first = set(daemon.workers())
+    daemon.send(signal.SIGTTIN)
+    second = wait_for(lambda: set(daemon.workers()) - first).pop()
+    wait_for(lambda: int(status(second, "SigCgt"), 16) >> 14 & 1)  # TERM
+    daemon.send(signal.SIGTTOU)
+    answers = []
+
+    def ask():
+        with fcgi.connect(daemon.sock, timeout=10) as s:
+            answers.append(s.recv(100))
+        return second not in daemon.workers()
+    wait_for(ask, 15)
+    assert set(answers) == {b"served"}
+
+
+def test_program_that_has_not_heard_is_asked_again(daemon):
+    daemon.write(daemon.pool(command=script(daemon, HARD_OF_HEARING), workers=1))
     daemon.start()
     before = daemon.workers()
     assert daemon.reload() == "ok"
