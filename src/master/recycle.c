@@ -76,6 +76,26 @@ static unsigned count_outgoing(const struct roster *roster, const struct generat
 	return n;
 }
 
+/* The oldest of those that are due and not marked yet; NULL: none is. Lowers *next to when the next
+ * one will be due by its age. */
+static struct member *find_due(const struct roster *roster, const struct generation *g,
+	const struct board *board, uint64_t now, uint64_t *next)
+{
+	struct member *oldest = NULL;
+
+	for (unsigned s = 1; s <= roster->slots; s++) {
+		struct member *m = &roster->members[s];
+
+		if (!is_of(m, g) || m->outgoing != 0 || m->watch->state != LIFE_UP)
+			continue;
+		if (why_due(m, board, now) == NULL)
+			*next = m->old_at < *next ? m->old_at : *next;
+		else if (oldest == NULL || m->watch->started < oldest->watch->started)
+			oldest = m;
+	}
+	return oldest;
+}
+
 /* Marks as many as may go at a time. Returns when the next one will be due by its age; *waiting:
  * one is due that has to wait for its turn. */
 static uint64_t mark(const struct roster *roster, const struct generation *g,
@@ -83,24 +103,15 @@ static uint64_t mark(const struct roster *roster, const struct generation *g,
 {
 	unsigned outgoing = count_outgoing(roster, g), most = policy_recycle_most(g->want);
 	uint64_t next = UINT64_MAX;
+	struct member *m;
 
-	for (unsigned s = 1; s <= roster->slots; s++) {
-		struct member *m = &roster->members[s];
-
-		if (!is_of(m, g) || m->outgoing != 0 || m->watch->state != LIFE_UP)
-			continue;
-		const char *why = why_due(m, board, now);
-		if (why == NULL) {
-			next = m->old_at < next ? m->old_at : next;
-		} else if (outgoing < most) {
-			log_info("pool %s: worker %d is to be replaced: %s", g->conf->name,
-				(int)m->watch->pid, why);
-			m->outgoing = now;
-			outgoing++;
-		} else {
-			*waiting = true;
-		}
+	while ((m = find_due(roster, g, board, now, &next)) != NULL && outgoing < most) {
+		log_info("pool %s: worker %d is to be replaced: %s", g->conf->name,
+			(int)m->watch->pid, why_due(m, board, now));
+		m->outgoing = now;
+		outgoing++;
 	}
+	*waiting = m != NULL;
 	return next;
 }
 

@@ -20,7 +20,7 @@ def test_worker_in_one_request_for_too_long_is_killed(daemon, kind):
     before = set(daemon.workers())
     with fcgi.Connection(daemon.sock) as stuck:
         stuck.sock.sendall(fcgi.message(SLEEP_MS="60000", SCRIPT_NAME="/stuck\x1b[1m"))
-        line = daemon.wait_log(r"worker (\d+) is killed and replaced: .* has run for 0\.[4-9].*"
+        line = daemon.wait_log(r"worker (\d+) is killed and replaced: .* has run for .*"
                                r"longer than request-timeout")
         assert int(line.group(1)) in before
         for _ in range(10):
@@ -49,7 +49,7 @@ def test_slow_request_is_logged_once(daemon, kind):
     daemon.start()
     for n in range(1, 4):
         assert fcgi.get(daemon.sock, b"x", SLEEP_MS="500").endswith(b"x")
-        assert len(re.findall("is slow: .* has run for 0\\.[1-4]", daemon.read_log())) == n
+        assert len(re.findall("is slow: .* has run for", daemon.read_log())) == n
     assert fcgi.get(daemon.sock, b"x").endswith(b"x")
     assert len(re.findall("is slow", daemon.read_log())) == 3
 

@@ -83,7 +83,7 @@ def test_no_wake_up_for_each_request(daemon, kind):
     daemon.write(daemon.pool(**KINDS[kind], workers="1..2", idle_timeout="60s",
                              request_timeout="60s", slow_request="30s"))
     daemon.start()
-    with Load(1, serve("any")(daemon.sock, {"SLEEP_MS": "1"}, (10,))) as load:
+    with Load(1, serve("libfcgi", daemon.sock, (1, 1), (10,))) as load:
         daemon.wait_workers(2)
         wait_for(lambda: load.done > 200)
         woken = int(status(daemon.pid, "voluntary_ctxt_switches"))
@@ -103,7 +103,7 @@ def test_growing_and_shrinking_lose_nothing(daemon, kind):
     daemon.start()
     lost = []
     for _ in range(often(3, 30)):
-        with Load(12, serve("any")(daemon.sock, {"SLEEP_MS": "5"}, (0, 10, 5000, 1 << 20))) as load:
+        with Load(12, serve("libfcgi", daemon.sock, (5, 5))) as load:
             wait_for(lambda: len(daemon.workers()) > 6, why="growth")
         lost += load.lost
         wait_for(lambda: len(daemon.workers()) == 1, why="shrinking")
@@ -159,7 +159,7 @@ def test_command_on_two_addresses(daemon):
 def test_reload_keeps_what_the_load_needs(daemon, kind):
     daemon.write(daemon.pool(**KINDS[kind], workers="1..8", idle_timeout="60s"))
     daemon.start()
-    with Load(6, serve("any")(daemon.sock, {"SLEEP_MS": "20"}, (10,))) as load:
+    with Load(6, serve("libfcgi", daemon.sock, (20, 20), (10,))) as load:
         wait_for(lambda: len(daemon.workers()) >= 6)
         load.disturb(daemon.reload_well, times=often(5, 50))
         wait_for(lambda: 6 <= len(daemon.workers()) <= 8)
