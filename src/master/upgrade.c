@@ -26,7 +26,7 @@
 #include "master/spawn.h"
 #include "master/state.h"
 
-#define PATIENCE_MS 20000 /* name services may be slow */
+#define PATIENCE_MS 10000 /* name services may be slow */
 #define CONSENT "preforkd takes over"
 
 /* What the child gets; first what spawn() knows. */
