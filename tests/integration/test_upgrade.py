@@ -1,12 +1,11 @@
 """SIGUSR2: another program in the same process, and nobody who is served notices."""
 
+import fcntl
 import os
 import random
 import re
-import shutil
 import signal
 import socket
-import sys
 import threading
 import time
 
@@ -17,8 +16,6 @@ from daemon import BINARY, IS_ROOT, SOAK, alive, make, often, read, status, wait
 from load import Load, Numbers, echo
 from test_listen import handed_in
 
-SEALS = 0xf  # F_SEAL_SEAL | SHRINK | GROW | WRITE
-F_ADD_SEALS = 1033
 
 
 def plain(address, sizes=(0, 10, 5000, 300000)):
@@ -93,8 +90,7 @@ def test_usr2_under_load_loses_nothing(daemon, apps):
     numbers.check()
     assert int(read(daemon.pidfile)) == pid and daemon.result() == (rounds + 1, "ok")
     daemon.wait_workers(11)
-    wait_for(lambda: daemon.descriptors() == descriptors, 10,
-             "descriptors: %d, were %d" % (daemon.descriptors(), descriptors))
+    wait_for(lambda: daemon.descriptors() <= descriptors, 10, "descriptors to be closed")
     assert daemon.run("-c", daemon.conf).returncode == 75
     log = daemon.read_log()
     assert "killed" not in log and "error:" not in log
@@ -114,36 +110,33 @@ def test_kept_connections_survive_usr2(daemon, apps):
 
 
 @pytest.mark.parametrize("kind", ["module", "command"])
-def test_a_long_request_outlives_several_upgrades(daemon, apps, kind):
-    """The second upgrade comes while a worker of the first is being taken out of service: a program
-    is traced then, and stays so."""
+def test_a_long_request_outlives_two_upgrades(daemon, apps, kind):
+    """The second comes while the worker of the first is being taken out of service: a program is
+    traced then, and stays so. Its slot is wanted, so the second reload waits for its end."""
     keys = {"module": {"module": apps + "/module_echo"}, "command": {"command": apps + "/plain"}}[kind]
     daemon.write(daemon.pool(workers=2, stop_timeout="25s", **keys))
     daemon.start()
     gate, body, got = daemon.gate(), b"y" * 200000, []
-    params = {"UNTIL": gate} if kind == "module" else {"SLEEP_MS": "3000"}
+    params = {"UNTIL": gate} if kind == "module" else {"SLEEP_MS": "2000"}
     t = threading.Thread(target=lambda: got.append(fcgi.get(daemon.sock, body, **params)))
     t.start()
-    if kind == "module":
-        wait_for(lambda: daemon.busy() == 1)
-    else:
-        wait_for(lambda: any("nanosleep" in read("/proc/%d/wchan" % p) or
-                             "hrtimer" in read("/proc/%d/wchan" % p) or
-                             re.match(r"(230|35|115|101) ", read("/proc/%d/syscall" % p))
-                             for p in daemon.workers()))
+    sleeps = r"(35|115|230) "  # nanosleep or clock_nanosleep, here and on arm64
+    wait_for(lambda: daemon.busy() == 1 if kind == "module" else
+             any(re.match(sleeps, read("/proc/%d/syscall" % p)) for p in daemon.workers()))
     first = set(daemon.workers())
-    for _ in range(3):
-        upgrade_well(daemon)
-    wait_for(lambda: len(daemon.workers()) == 3)
-    busy = first & set(daemon.workers())
-    assert len(busy) == 1 and not got
-    if kind == "command" and (IS_ROOT or status(busy.copy().pop(), "TracerPid") != "0"):
-        assert status(busy.copy().pop(), "TracerPid") == str(daemon.pid)
+    upgrade_well(daemon)
+    wait_for(lambda: len(first & set(daemon.workers())) == 1)
+    busy = (first & set(daemon.workers())).pop()
+    daemon.send(signal.SIGUSR2)
+    daemon.wait_log("upgrade 2: the new program has taken over")
+    assert not got and alive(busy)
+    if kind == "command":
+        assert status(busy, "TracerPid") == str(daemon.pid)
     make(gate)
     t.join()
     assert fcgi.body_of(got[0]).endswith(body)
-    wait_for(lambda: not alive(busy.copy().pop()))
-    daemon.wait_log("retiring worker %d exited with code 0" % busy.pop())
+    wait_for(lambda: daemon.result() == (2, "ok"))
+    daemon.wait_log("retiring worker %d exited with code 0" % busy)
     daemon.wait_workers(2)
     assert "stop-timeout" not in daemon.read_log()
 
@@ -191,7 +184,7 @@ def test_a_program_that_cannot_take_over_changes_nothing(daemon, what):
     assert re.search("upgrade 1 failed, the old program serves on: .*(%s)" % reason,
                      daemon.read_log())
     assert set(daemon.workers()) == before and fcgi.number(daemon.sock) == 1
-    assert daemon.descriptors() == descriptors
+    assert wait_for(lambda: daemon.descriptors() <= descriptors, 10, "descriptors to be closed")
     assert daemon.reload() == "ok" and daemon.result()[0] == 2
     replace(daemon.binary, source=BINARY)
     assert daemon.upgrade() == "ok"
@@ -307,8 +300,7 @@ def test_hup_right_after_usr2(daemon):
         daemon.send(signal.SIGUSR2)
         time.sleep(rnd.random() * 0.02)  # not to wait for something: to come at any moment
         daemon.send(signal.SIGHUP)
-        wait_for(lambda: daemon.result() >= (before + 1, "ok"))
-        wait_for(lambda: daemon.result()[1] == "ok")
+        wait_for(lambda: daemon.result()[0] > before and daemon.result()[1] == "ok")
     daemon.reload_well()
     assert "failed" not in daemon.read_log()
 
@@ -360,7 +352,7 @@ def test_an_unfinished_line_of_output_is_kept(daemon, apps):
 
 
 @pytest.mark.quick
-def test_the_foreground_and_its_notifications(daemon):
+def test_the_foreground_and_its_notifications(daemon, monkeypatch):
     """What is read once from the environment is there again; its sockets too."""
     address = daemon.dir + "/notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, socket.socket() as s:
@@ -370,11 +362,8 @@ def test_the_foreground_and_its_notifications(daemon):
         s.bind(("127.0.0.1", 0))
         s.listen(10)
         daemon.write(daemon.pool(listen="fd:web"))
-        os.environ["NOTIFY_SOCKET"] = address
-        try:
-            handed_in(daemon, [s], ["web"], "-F", "-c", daemon.conf)
-        finally:
-            del os.environ["NOTIFY_SOCKET"]
+        monkeypatch.setenv("NOTIFY_SOCKET", address)
+        handed_in(daemon, [s], ["web"], "-F", "-c", daemon.conf)
         where = "127.0.0.1:%d" % s.getsockname()[1]
         assert b"READY=1" in manager.recv(4096)
         for n in range(2):
@@ -412,29 +401,18 @@ def test_options_without_a_file(daemon, apps):
 
 @pytest.mark.parametrize("content", [b"nonsense", b"preforkd-state 1\norigin binary=zz\nend\n",
                                      b"preforkd-state 1\nend\n", b"preforkd-state 77\nend\n", None])
-def test_a_state_that_cannot_be_used_starts_anew(daemon, content):
+def test_a_state_that_cannot_be_used_starts_anew(daemon, monkeypatch, content):
     """It has been asked before, so this must not happen; if it does, it says so and serves."""
-    import fcntl
     fd = os.memfd_create("test", os.MFD_ALLOW_SEALING)
     if content is not None:
         os.write(fd, content)
-        fcntl.fcntl(fd, F_ADD_SEALS, SEALS)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK |
+                    fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
     daemon.write(daemon.pool())
-    for args in (["-t"], []):
-        done = daemon.run(*args, "-c", daemon.conf, env={"PREFORKD_STATE": str(fd)}, pass_fds=(fd,)) \
-            if args else None
-        assert done is None or done.returncode not in (0, 75)
-    os.set_inheritable(fd, True)
-    daemon.start_foreground("-c", daemon.conf, env={"PREFORKD_STATE": str(fd)}, pass_fds=(fd,)) \
-        if False else _start_with(daemon, fd)
+    asked = daemon.run("-t", "-c", daemon.conf, env={"PREFORKD_STATE": str(fd)}, pass_fds=(fd,))
+    assert asked.returncode not in (0, 75) and "takes over" not in asked.stdout
+    monkeypatch.setenv("PREFORKD_STATE", str(fd))
+    daemon.start_foreground(pass_fds=(fd,))
     assert "cannot take over, all starts anew: " in daemon.read_log()
     assert fcgi.number(daemon.sock) == 1
     os.close(fd)
-
-
-def _start_with(daemon, fd):
-    os.environ["PREFORKD_STATE"] = str(fd)
-    try:
-        daemon.start_foreground(pass_fds=(fd,))
-    finally:
-        del os.environ["PREFORKD_STATE"]
