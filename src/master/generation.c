@@ -83,10 +83,15 @@ struct generation *generation_adopt(const struct conf_pool *conf, unsigned numbe
 {
 	struct generation *g = new_generation(conf, number, set, err);
 
-	if (g == NULL ||
-		(take_listeners(g, listeners, count, err) == 0 && open_output(g, err) == 0))
+	if (g == NULL)
+		return NULL;
+	if (take_listeners(g, listeners, count, err) == 0 && open_output(g, err) == 0)
 		return g;
-	return NULL; /* nothing is closed: it is the older image's, if that goes on */
+	/* No listener is closed: it is still that of the older image, if that goes on. */
+	free(g->listeners);
+	free(g->listener_fds);
+	free(g);
+	return NULL;
 }
 
 struct generation *generation_open(

@@ -40,8 +40,10 @@ static char **copy_list(char **list, bool (*leave_out)(const char *))
 		if (leave_out != NULL && leave_out(list[i]))
 			continue;
 		copy[kept] = strdup(list[i]);
-		if (copy[kept++] == NULL)
+		if (copy[kept++] == NULL) {
+			free(copy);
 			return NULL;
+		}
 	}
 	return copy;
 }

@@ -74,7 +74,7 @@ static int check_binary(const char *path, struct stat *st, struct err *err)
 {
 	const char *why = NULL;
 
-	if (stat(path, st) != 0)
+	if (stat(path, st) != 0 || access(path, X_OK) != 0)
 		why = strerror(errno);
 	else if (!S_ISREG(st->st_mode))
 		why = "it is not a regular file";
@@ -82,8 +82,6 @@ static int check_binary(const char *path, struct stat *st, struct err *err)
 		why = "it does not belong to root";
 	else if (geteuid() == 0 && (st->st_mode & (S_IWGRP | S_IWOTH)) != 0)
 		why = "it can be written by its group or by others";
-	else if (access(path, X_OK) != 0)
-		why = strerror(errno);
 	return why == NULL ? 0 : err_set(err, EX_UNAVAILABLE, "cannot run %s: %s", path, why);
 }
 

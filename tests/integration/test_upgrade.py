@@ -96,6 +96,18 @@ def test_usr2_under_load_loses_nothing(daemon, apps):
     assert "killed" not in log and "error:" not in log
 
 
+def test_the_number_that_follows_the_load_is_kept(daemon):
+    daemon.write(daemon.pool(workers="1..6", idle_timeout="1h"))
+    daemon.start()
+    for count in (2, 3):
+        daemon.send(signal.SIGTTIN)
+        daemon.wait_workers(count)
+    before = set(daemon.workers())
+    upgrade_well(daemon)
+    wait_for(lambda: not before & set(daemon.workers()))
+    daemon.wait_workers(3)
+
+
 def test_kept_connections_survive_usr2(daemon, apps):
     daemon.write(daemon.pool(module=apps + "/module_echo"))
     daemon.start()
