@@ -15,6 +15,7 @@
 
 #include "common/conf.h"
 #include "common/err.h"
+#include "common/log.h"
 #include "common/units.h"
 #include "master/check.h"
 #include "master/daemon.h"
@@ -220,6 +221,15 @@ static struct state_in *inherit(struct origin *origin, struct err *lost)
 	return state;
 }
 
+/* Said at once, in case that there is no start either; a daemon's stderr is closed. */
+static void start_anew(const struct command *command, const struct err *lost)
+{
+	if (!command->foreground)
+		log_open("syslog", LOG_NOTICE, NULL);
+	log_err("the new program cannot take over, all starts anew: %s", lost->text);
+	daemon_abandon();
+}
+
 int main(int argc, char **argv)
 {
 	static struct command command;
@@ -245,7 +255,7 @@ int main(int argc, char **argv)
 		return lost.code;
 	}
 	if (lost.code != 0)
-		daemon_abandon();
+		start_anew(&command, &lost);
 
 	struct listen_set *listeners = listen_new();
 	if (listeners == NULL || listen_adopt(listeners, &err) != 0) {

@@ -386,7 +386,7 @@ static int set_up(struct master *m, struct err *err)
 	if (log_open(sink, level, err) != 0 || daemon_write_pid(m->start.pidfile, err) != 0)
 		return -1;
 	if (m->start.lost != NULL)
-		log_err("the new program cannot take over, all starts anew: %s", m->start.lost);
+		log_err("the new program could not take over: %s", m->start.lost);
 	return make_loop(m, err);
 }
 

@@ -237,8 +237,9 @@ struct state_in *state_open(int fd, struct err *err)
 		return NULL;
 	}
 	in->text = read_all(fd, err);
-	if (in->text != NULL && (sscanf(in->text, HEAD " %u\n%n", &version, &used) != 1 ||
-					version != STATE_VERSION || used == 0)) {
+	if (in->text != NULL &&
+		(sscanf(in->text, HEAD " %u\n%n", &version, &used) != 1 ||
+			version != STATE_VERSION || used == 0 || in->text[used - 1] != '\n')) {
 		err_set(err, EX_UNAVAILABLE,
 			"the state is of version %u, and this program knows version %u: stop and "
 			"start",

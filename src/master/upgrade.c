@@ -181,6 +181,7 @@ bool upgrade_died(struct upgrade *u, pid_t pid, int status)
 {
 	if (u->pid == 0 || pid != u->pid)
 		return false;
+	kill(-pid, SIGKILL); /* what it left behind holds all that we hold */
 	u->status = status;
 	u->pid = 0;
 	return true;

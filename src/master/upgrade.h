@@ -38,7 +38,7 @@ struct upgrade {
 /* Asks the program. state has been sealed, and may be dropped afterwards. */
 int upgrade_ask(struct upgrade *u, struct event_base *base, const struct origin *origin,
 	const struct state_out *state, uint64_t now, struct err *err);
-/* True: it was the child. */
+/* It has not been reaped yet. True: it was the child. */
 bool upgrade_died(struct upgrade *u, pid_t pid, int status);
 
 enum upgrade_news { UPGRADE_NONE, UPGRADE_ASKING, UPGRADE_GRANTED, UPGRADE_REFUSED };

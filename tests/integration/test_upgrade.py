@@ -4,6 +4,7 @@ import fcntl
 import os
 import random
 import re
+import resource
 import signal
 import socket
 import threading
@@ -12,7 +13,8 @@ import time
 import pytest
 
 import fcgi
-from daemon import BINARY, IS_ROOT, SOAK, alive, make, often, read, status, wait_for
+from daemon import BINARY, IS_ROOT, SOAK, alive, make, often, processes_of, read, status, \
+    title, wait_for
 from load import Load, Numbers, echo
 from test_listen import handed_in
 
@@ -266,6 +268,52 @@ def test_adopted_workers_serve_on_when_the_reload_fails(daemon, apps):
     replace(script, b"#!/bin/sh\nexec %s/plain\n" % apps.encode())
     assert daemon.upgrade() == "ok"
     assert daemon.reload() == "ok"
+
+
+def test_adopted_workers_leave_with_the_master(daemon, apps):
+    """The life-line and the death signal are those of the first image."""
+    script = daemon.dir + "/program"
+    replace(script, b"#!/bin/sh\nexec %s/plain\n" % apps.encode())
+    daemon.write(daemon.pool(workers=2),
+                 daemon.pool("two", listen=daemon.dir + "/two.sock", command=script, workers=2))
+    daemon.start()
+    before = set(daemon.workers())
+    upgrade_well(daemon)
+    wait_for(lambda: not before & set(daemon.workers()))
+    before = set(daemon.workers())
+    replace(script, b"#!/bin/sh\nexit 3\n")
+    assert daemon.upgrade().startswith("failed")
+    wait_for(lambda: set(daemon.workers()) == before)
+    os.kill(daemon.pid, signal.SIGKILL)
+    wait_for(lambda: not any(alive(p) for p in before), 10)
+    daemon.write(daemon.pool(workers=2),
+                 daemon.pool("two", listen=daemon.dir + "/two.sock", command=apps + "/plain"))
+    daemon.start()
+    assert fcgi.number(daemon.sock) == 1
+
+
+def test_limits_are_those_of_the_first_start(daemon):
+    """The master raises its own; its workers do not get that, after an upgrade either."""
+    def limit():
+        return re.search(r"Max open files +(\d+) ", read("/proc/%d/limits" % daemon.workers()[0]))[1]
+
+    daemon.write(daemon.pool(workers=1))
+    daemon.start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (300, 1000)))
+    for _ in range(3):
+        assert limit() == "300"
+        before = daemon.workers()
+        upgrade_well(daemon)
+        wait_for(lambda: len(daemon.workers()) == 1 and daemon.workers() != before)
+
+
+def test_a_program_leaves_nothing_behind(daemon):
+    """What it has started holds our descriptors."""
+    daemon.own_binary()
+    daemon.write(daemon.pool())
+    daemon.start()
+    replace(daemon.binary, b"#!/bin/sh\nsleep 1000 &\nexit 1\n")
+    assert daemon.upgrade().startswith("failed")
+    wait_for(lambda: not any("sleep 1000" in title(p) for p in processes_of(daemon.dir)))
 
 
 def test_usr2_during_a_reload_waits_for_its_end(daemon, apps):
