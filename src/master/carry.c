@@ -95,6 +95,15 @@ static const struct state_row shelf_rows[] = {
 	STATE_END,
 };
 
+struct room { /* in the roster */
+	unsigned slots;
+};
+
+static const struct state_row room_rows[] = {
+	STATE_ROW(NUMBER, struct room, slots, 4 * CONF_WORKERS_MAX),
+	STATE_END,
+};
+
 struct era { /* a generation */
 	unsigned number, want;
 	bool current;
@@ -141,7 +150,10 @@ static void save_member(const struct member *m, struct state_out *out)
 
 void carry_save(const struct pool *pool, struct state_out *out)
 {
+	struct room room = { .slots = pool->roster.slots };
+
 	state_put(out, "pool", pool_rows, pool);
+	state_put(out, "roster", room_rows, &room);
 	if (pool->board != NULL) {
 		struct shelf shelf = { .fd = board_fd(pool->board),
 			.slots = board_slots(pool->board),
@@ -158,6 +170,18 @@ void carry_save(const struct pool *pool, struct state_out *out)
 			save_member(&pool->roster.members[s], out);
 }
 
+/* At once: growing it worker by worker takes a time that grows with their square. */
+static int restore_roster(struct pool *pool, struct state_in *in, struct err *err)
+{
+	struct room room = { 0 };
+
+	if (state_take(in, "roster", room_rows, &room, err) != 0)
+		return -1;
+	return roster_grow(&pool->roster, room.slots) == 0
+		       ? 0
+		       : err_set(err, EX_OSERR, "out of memory");
+}
+
 static int restore_board(struct pool *pool, struct state_in *in, struct err *err)
 {
 	struct shelf shelf = { .fd = -1 };
@@ -172,7 +196,7 @@ static int restore_board(struct pool *pool, struct state_in *in, struct err *err
 			"and start",
 			shelf.layout, BOARD_LAYOUT);
 	pool->board = shelf.fd < 0 ? NULL : board_adopt(shelf.fd, shelf.slots);
-	if (pool->board == NULL || roster_grow(&pool->roster, shelf.slots) != 0)
+	if (pool->board == NULL)
 		return err_set(err, EX_OSERR, "pool %s: cannot map its scoreboard", pool->name);
 	return 0;
 }
@@ -224,7 +248,7 @@ static int take_seat(struct pool *pool, struct watch *w, struct seat *seat, stru
 {
 	struct generation *g = find_generation(pool, seat->generation);
 
-	if (g == NULL || w->pid <= 1 || w->slot == 0 || roster_grow(&pool->roster, w->slot) != 0 ||
+	if (g == NULL || w->pid <= 1 || w->slot == 0 || w->slot > pool->roster.slots ||
 		pool->roster.members[w->slot].watch != NULL ||
 		(g->conf->kind != CONF_COMMAND &&
 			(pool->board == NULL || w->slot > board_slots(pool->board))))
@@ -271,7 +295,8 @@ struct pool *carry_restore(struct state_in *in, const struct carry_scene *scene,
 		err_set(err, EX_OSERR, "out of memory");
 		return NULL;
 	}
-	if (state_take(in, "pool", pool_rows, pool, err) != 0 || restore_board(pool, in, err) != 0)
+	if (state_take(in, "pool", pool_rows, pool, err) != 0 ||
+		restore_roster(pool, in, err) != 0 || restore_board(pool, in, err) != 0)
 		return NULL;
 	while (state_has(in, "generation"))
 		if (restore_generation(pool, in, scene, err) != 0)
