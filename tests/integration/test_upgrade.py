@@ -397,7 +397,7 @@ def test_workers_killed_around_usr2_are_replaced(daemon, apps):
                 pass
         wait_for(lambda: daemon.result()[0] > before and daemon.result()[1] == "ok")
         daemon.wait_workers(6)
-        assert not any(status(p, "State").startswith("Z") for p in victims)
+        wait_for(lambda: not any(status(p, "State").startswith("Z") for p in victims), 10, "reaping")
     assert fcgi.get(daemon.sock) and fcgi.get(daemon.dir + "/two.sock")
 
 
