@@ -58,10 +58,8 @@ static const struct state_row watch_rows[] = {
 	STATE_ROW(NUMBER, struct watch, retire.phase, RETIRE_TOLD),
 	STATE_ROW(NUMBER, struct watch, retire.at, UINT64_MAX),
 	STATE_ROW(NUMBER, struct watch, retire.wait, UINT_MAX),
-	/* The kernel keeps a process traced by us over our exec. */
-	STATE_ROW(NUMBER, struct watch, retire.trace.stop_signal, NSIG - 1),
-	STATE_ROW(NUMBER, struct watch, retire.trace.haste, TRACE_ANYWHERE),
-	STATE_ROW(NUMBER, struct watch, retire.trace.error, INT_MAX),
+	/* retire.trace is not here: no upgrade begins while a worker is traced. */
+	STATE_ROW(NUMBER, struct watch, retire.untraceable, 1),
 	STATE_END,
 };
 
@@ -170,6 +168,17 @@ void carry_save(const struct pool *pool, struct state_out *out)
 			save_member(&pool->roster.members[s], out);
 }
 
+bool carry_must_wait(const struct pool *pool)
+{
+	for (unsigned s = 1; s <= pool->roster.slots; s++) {
+		const struct watch *w = pool->roster.members[s].watch;
+
+		if (w != NULL && w->retire.phase == RETIRE_TRACING)
+			return true;
+	}
+	return false;
+}
+
 /* At once: growing it worker by worker takes a time that grows with their square. */
 static int restore_roster(struct pool *pool, struct state_in *in, struct err *err)
 {
@@ -255,7 +264,7 @@ static int take_seat(struct pool *pool, struct watch *w, struct seat *seat, stru
 		return err_set(
 			err, EX_SOFTWARE, "pool %s: the state has an odd worker", pool->name);
 	w->conf = g->conf;
-	w->retire.pid = w->retire.trace.pid = w->pid;
+	w->retire.pid = w->pid;
 	seat->member.watch = w;
 	seat->member.generation = g;
 	pool->roster.members[w->slot] = seat->member;

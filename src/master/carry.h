@@ -8,6 +8,8 @@
 #ifndef PREFORKD_CARRY_H
 #define PREFORKD_CARRY_H
 
+#include <stdbool.h>
+
 struct conf;
 struct err;
 struct listen_set;
@@ -18,6 +20,9 @@ struct watch_context;
 
 /* No reload may be under way. */
 void carry_save(const struct pool *pool, struct state_out *out);
+
+/* Is a worker of it traced? What its processes are doing then cannot be handed on. */
+bool carry_must_wait(const struct pool *pool);
 
 /* What a pool is restored into. */
 struct carry_scene {

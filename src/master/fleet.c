@@ -319,6 +319,14 @@ const struct conf *fleet_conf(const struct fleet *f)
 	return f->conf;
 }
 
+bool fleet_must_wait(const struct fleet *f)
+{
+	for (size_t i = 0; i < f->pool_count; i++)
+		if (carry_must_wait(f->pools[i]))
+			return true;
+	return false;
+}
+
 void fleet_save(const struct fleet *f, struct state_out *out)
 {
 	state_put(out, "fleet", rows, f);

@@ -28,6 +28,7 @@ void fleet_free(struct fleet *fleet);
 
 /* For an upgrade; no transaction may be under way. The fleet that restores is new, and so is its
  * set of listeners; on failure it must not be used, and not be freed either. */
+bool fleet_must_wait(const struct fleet *fleet); /* until no worker is traced */
 void fleet_save(const struct fleet *fleet, struct state_out *out);
 int fleet_restore(struct fleet *fleet, struct state_in *in, struct err *err);
 

@@ -296,7 +296,9 @@ static void hand_over(struct master *m)
 	hold_signals(true);
 	event_base_loop(m->base, EVLOOP_NONBLOCK);
 	fleet_reconcile(m->fleet, now_ms(), &next, &err);
-	if (!m->stopping)
+	if (fleet_must_wait(m->fleet))
+		m->heritage.upgrade_wanted = true; /* it began just now: asked again after it */
+	else if (!m->stopping)
 		succession_execute(&m->succession);
 	hold_signals(false);
 }
@@ -314,7 +316,7 @@ static uint64_t reconcile(struct master *m)
 
 	if (m->heritage.reload_wanted && may_change(m))
 		begin_reload(m);
-	if (m->heritage.upgrade_wanted && may_change(m))
+	if (m->heritage.upgrade_wanted && may_change(m) && !fleet_must_wait(m->fleet))
 		succession_begin(&m->succession, m->base, now_ms());
 	switch (fleet_reconcile(m->fleet, now_ms(), &next, &err)) {
 	case FLEET_COMMITTED:
@@ -331,7 +333,7 @@ static uint64_t reconcile(struct master *m)
 	}
 	if (succession_follow(&m->succession, now_ms(), &next)) {
 		hand_over(m);
-		next = now_ms();
+		next = 0;
 	}
 	return next;
 }
@@ -482,13 +484,12 @@ int master_resume(
 
 	if (m == NULL)
 		return -1;
-	const struct conf *conf = fleet_conf(m->fleet);
 	if (!start->foreground) /* heard of, should the file refuse */
-		log_open("syslog", conf->log_level, NULL);
+		log_open("syslog", LOG_NOTICE, NULL);
 	follow_log(m);
 	if (make_loop(m, err) != 0)
 		return -1;
-	set_title(conf);
+	set_title(fleet_conf(m->fleet));
 	m->started = true;
 	log_notice("upgrade %u: the new program has taken over, its workers come",
 		m->heritage.reloads);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "common/err.h"
+#include "master/guard.h"
 #include "master/handover.h"
 #include "master/restart.h"
 #include "master/roster.h"
@@ -27,6 +28,7 @@ struct pool {
 	struct handover handover; /* none until then */
 	int bell;                 /* rung by workers inside preforkd; -1: none until then */
 	struct roster roster;
+	struct guard guard;
 	struct upkeep upkeep;
 	struct generation *current; /* NULL: not yet, or no more */
 	struct generation *next;    /* NULL: no reload under way */
