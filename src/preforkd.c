@@ -15,12 +15,16 @@
 
 #include "common/conf.h"
 #include "common/err.h"
+#include "common/log.h"
 #include "common/units.h"
 #include "master/check.h"
 #include "master/daemon.h"
 #include "master/listen.h"
 #include "master/master.h"
 #include "master/notify.h"
+#include "master/origin.h"
+#include "master/state.h"
+#include "master/upgrade.h"
 #include "worker/worker.h"
 
 #define VERSION "0.1.0"
@@ -109,22 +113,6 @@ static void parse_options(int argc, char **argv, struct command *command)
 		command->options.program = &argv[optind];
 }
 
-/* A daemon leaves the directory it was started in: what it reads again must not depend on it. */
-static char *absolute(const char *path)
-{
-	char *cwd, *full;
-
-	if (path == NULL)
-		return NULL;
-	if (path[0] == '/' || path[0] == '\0')
-		return strdup(path);
-	cwd = getcwd(NULL, 0);
-	if (cwd == NULL || asprintf(&full, "%s/%s", cwd, path) < 0)
-		full = strdup(path);
-	free(cwd);
-	return full;
-}
-
 static int complain(struct err_list *errors)
 {
 	int code = err_list_code(errors);
@@ -157,38 +145,117 @@ static int test(const struct command *command, struct conf *conf, struct listen_
 	return complain(&errors);
 }
 
-static int start(const struct command *command, struct conf *conf, struct listen_set *listeners)
+static struct master_start start_of(
+	const struct command *command, const struct origin *origin, struct listen_set *listeners)
 {
-	struct err err = { 0 };
-	struct master_start begin = { .options = &command->options,
-		.conf = conf,
+	return (struct master_start){ .origin = origin,
+		.options = &command->options,
 		.listeners = listeners,
 		.foreground = command->foreground,
 		.body = worker_main };
+}
 
+static int start(struct master_start *begin, struct conf *conf)
+{
+	struct err err = { 0 };
+
+	begin->conf = conf;
 	if (conf->pid_file != NULL) {
-		begin.pidfile = daemon_lock(conf->pid_file, &begin.unclean, &err);
-		if (begin.pidfile == NULL) {
+		begin->pidfile = daemon_lock(conf->pid_file, &begin->unclean, &err);
+		if (begin->pidfile == NULL) {
 			fprintf(stderr, "preforkd: %s\n", err.text);
 			return err.code;
 		}
 	}
 	notify_init();
-	return master_main(&begin);
+	return master_main(begin);
+}
+
+/* As -t, asked by a master that wants to become us: the addresses are free, because we hold them.
+ * Nothing is freed here, which would remove what the master still needs. */
+static int rehearse(const struct master_start *begin, struct state_in *state)
+{
+	struct err_list errors = { 0 };
+	struct err err;
+	struct conf *conf = conf_load(begin->options, &errors);
+
+	if (conf != NULL)
+		check_conf(conf, !begin->foreground, &errors);
+	if (master_rehearse(begin, state, &err) != 0)
+		err_list_add(&errors, err.code, "%s", err.text);
+	else if (conf != NULL)
+		listen_check(begin->listeners, conf, 0, &errors);
+	if (errors.count == 0)
+		upgrade_consent(stdout);
+	if (fflush(stdout) != 0)
+		err_list_add(&errors, EX_OSERR, "cannot answer");
+	return complain(&errors);
+}
+
+/* 0: all is done, with the exit code in *code. */
+static int succeed(const struct command *command, const struct origin *origin,
+	struct state_in *state, int *code, struct err *err)
+{
+	struct listen_set *listeners = listen_new();
+	struct master_start begin = start_of(command, origin, listeners);
+
+	if (listeners == NULL)
+		return err_set(err, EX_OSERR, "out of memory");
+	if (command->test) {
+		*code = rehearse(&begin, state);
+		return 0;
+	}
+	notify_init();
+	return master_resume(&begin, state, code, err);
+}
+
+/* The state that a master has left to us, its next image; NULL: none. *lost: why it cannot be used.
+ */
+static struct state_in *inherit(struct origin *origin, struct err *lost)
+{
+	int fd = upgrade_inherited();
+	struct state_in *state = fd < 0 ? NULL : state_open(fd, lost);
+
+	if (state != NULL && origin_restore(origin, state, lost) != 0)
+		return NULL;
+	return state;
+}
+
+/* Said at once, in case that there is no start either; a daemon's stderr is closed. */
+static void start_anew(const struct command *command, const struct err *lost)
+{
+	if (!command->foreground)
+		log_open("syslog", LOG_NOTICE, NULL);
+	log_err("the new program cannot take over, all starts anew: %s", lost->text);
+	daemon_abandon();
 }
 
 int main(int argc, char **argv)
 {
 	static struct command command;
+	static struct origin origin;
 	struct err_list errors = { 0 };
-	struct err err;
+	struct err err, lost = { 0 };
+	int code;
 
 	daemon_fill_standard();
 	signal(SIGXFSZ, SIG_IGN); /* a log at its limit must not end us: a write then fails */
+	if (origin_remember(&origin, argv, environ) != 0)
+		return EX_OSERR;
+	struct state_in *state = inherit(&origin, &lost);
 	setproctitle_init(argc, argv, environ);
 	parse_options(argc, argv, &command);
-	command.options.file = absolute(command.options.file);
-	command.options.pid_file = absolute(command.options.pid_file);
+	command.options.file = origin_absolute(&origin, command.options.file);
+	command.options.pid_file = origin_absolute(&origin, command.options.pid_file);
+	umask(022);
+	if (state != NULL && succeed(&command, &origin, state, &code, &lost) == 0)
+		return code;
+	if (lost.code != 0 && command.test) {
+		fprintf(stderr, "preforkd: %s\n", lost.text);
+		return lost.code;
+	}
+	if (lost.code != 0)
+		start_anew(&command, &lost);
 
 	struct listen_set *listeners = listen_new();
 	if (listeners == NULL || listen_adopt(listeners, &err) != 0) {
@@ -200,7 +267,8 @@ int main(int argc, char **argv)
 		check_conf(conf, !command.foreground, &errors);
 	if (conf == NULL || errors.count > 0)
 		return complain(&errors);
-	umask(022);
+	struct master_start begin = start_of(&command, &origin, listeners);
+	begin.lost = lost.code != 0 ? lost.text : NULL;
 	return command.test || command.print ? test(&command, conf, listeners)
-					     : start(&command, conf, listeners);
+					     : start(&begin, conf);
 }

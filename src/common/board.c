@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -49,6 +50,20 @@ static size_t map_size(const struct board *board)
 	return (board->slots + 1u) * board->stride;
 }
 
+/* Only the master maps it all: what it reads cannot be taken away, and no worker inherits it. */
+static int map_all(struct board *board)
+{
+	if (fcntl(board->fd, F_ADD_SEALS, F_SEAL_SHRINK) != 0)
+		return -1;
+	board->map = mmap(NULL, map_size(board), PROT_READ | PROT_WRITE, MAP_SHARED, board->fd, 0);
+	if (board->map == MAP_FAILED)
+		return -1;
+	if (madvise(board->map, map_size(board), MADV_DONTFORK) == 0)
+		return 0;
+	munmap(board->map, map_size(board));
+	return -1;
+}
+
 struct board *board_create(unsigned slots)
 {
 	struct board *board = calloc(1, sizeof(*board));
@@ -58,20 +73,32 @@ struct board *board_create(unsigned slots)
 	board->slots = slots;
 	board->stride = page_stride();
 	board->fd = memfd_create("preforkd-board", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (board->fd < 0 || ftruncate(board->fd, (off_t)map_size(board)) != 0 ||
-		fcntl(board->fd, F_ADD_SEALS, F_SEAL_SHRINK) != 0)
-		goto fail;
-	board->map = mmap(NULL, map_size(board), PROT_READ | PROT_WRITE, MAP_SHARED, board->fd, 0);
-	if (board->map == MAP_FAILED)
-		goto fail;
-	if (madvise(board->map, map_size(board), MADV_DONTFORK) != 0) {
-		munmap(board->map, map_size(board));
-		goto fail;
-	}
-	return board;
-fail:
+	if (board->fd >= 0 && ftruncate(board->fd, (off_t)map_size(board)) == 0 &&
+		map_all(board) == 0)
+		return board;
 	if (board->fd >= 0)
 		close(board->fd);
+	free(board);
+	return NULL;
+}
+
+unsigned board_slots(const struct board *board)
+{
+	return board->slots;
+}
+
+struct board *board_adopt(int fd, unsigned slots)
+{
+	struct board *board = calloc(1, sizeof(*board));
+	struct stat st;
+
+	if (board == NULL)
+		return NULL;
+	board->slots = slots;
+	board->stride = page_stride();
+	board->fd = fd;
+	if (fstat(fd, &st) == 0 && (size_t)st.st_size >= map_size(board) && map_all(board) == 0)
+		return board;
 	free(board);
 	return NULL;
 }

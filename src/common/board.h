@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define BOARD_LAYOUT 1u /* of the pages: another number when another version cannot read them */
 #define BOARD_SHARED_CELLS 8
 #define BOARD_METHOD 16 /* bytes, with the NUL */
 #define BOARD_PATH 256
@@ -22,6 +23,9 @@ struct board; /* the master's side */
 struct board *board_create(unsigned slots);
 int board_grow(struct board *board, unsigned slots);
 int board_fd(const struct board *board);
+unsigned board_slots(const struct board *board);
+/* One that was made by an earlier image of this process. Takes over fd. */
+struct board *board_adopt(int fd, unsigned slots);
 void board_destroy(struct board *board);
 
 /* Clears a slot's page before a new worker gets it. */

@@ -223,11 +223,6 @@ int log_reopen(struct err *err)
 	return sink.file == NULL ? 0 : log_file_reopen(sink.file, err);
 }
 
-void log_set_level(int level)
-{
-	sink.level = level;
-}
-
 static void to_syslog(int level, const char *line)
 {
 	char text[64];

@@ -17,7 +17,6 @@ struct err;
 int log_open(const char *to, int level, struct err *err);
 /* -1 when a file sink cannot be opened again; the old one then stays in use. */
 int log_reopen(struct err *err);
-void log_set_level(int level);
 
 void log_err(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_warning(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -304,3 +304,22 @@ void check_conf(struct conf *conf, bool with_log, struct err_list *errors)
 	for (size_t i = 0; i < conf->pool_count; i++)
 		check_pool(&(struct check){ .pool = conf->pools[i], .errors = errors });
 }
+
+struct conf *check_read(const struct conf_options *options, bool with_log, struct err *err)
+{
+	struct err_list errors = { 0 };
+	struct conf *conf = conf_load(options, &errors);
+
+	if (conf != NULL)
+		check_conf(conf, with_log, &errors);
+	else if (errors.count == 0)
+		err_list_add(&errors, EX_OSERR, "out of memory");
+	if (errors.count == 0)
+		return conf;
+	for (size_t i = 1; i < errors.count; i++)
+		log_err("%s", errors.items[i].text);
+	*err = errors.items[0];
+	err_list_free(&errors);
+	conf_free(conf);
+	return NULL;
+}

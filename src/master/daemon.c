@@ -21,15 +21,25 @@
 
 #include "common/err.h"
 #include "common/log.h"
+#include "master/state.h"
 
 #define DAEMON_RUNNING EX_TEMPFAIL /* 75 */
 
 struct pidfile {
-	struct pidfh *lock;
+	struct pidfh *lock;  /* NULL: it was locked by an earlier image */
+	int fd;              /* that holds the lock */
 	char *path, *result; /* the result file's path: PATH.reload */
 	dev_t dev;
 	ino_t ino;
-	bool written;
+};
+
+static const struct state_row rows[] = {
+	STATE_ROW(FD, struct pidfile, fd, 0),
+	STATE_ROW(STRING, struct pidfile, path, 0),
+	STATE_ROW(STRING, struct pidfile, result, 0),
+	STATE_ROW(NUMBER, struct pidfile, dev, UINT64_MAX),
+	STATE_ROW(NUMBER, struct pidfile, ino, UINT64_MAX),
+	STATE_END,
 };
 
 static int waiting_parent = -1; /* write end of the pipe to the process that detached us */
@@ -145,6 +155,7 @@ struct pidfile *daemon_lock(const char *path, bool *unclean, struct err *err)
 		if (p->lock == NULL && (err->code == DAEMON_RUNNING || tries == 10))
 			goto fail;
 	}
+	p->fd = pidfile_fileno(p->lock);
 	p->dev = st.st_dev;
 	p->ino = st.st_ino;
 	*unclean = pid > 0;
@@ -165,7 +176,6 @@ int daemon_write_pid(struct pidfile *p, struct err *err)
 	if (pidfile_write(p->lock) != 0)
 		return err_set(
 			err, EX_CANTCREAT, "cannot write pidfile %s: %s", p->path, strerror(errno));
-	p->written = true;
 	return 0;
 }
 
@@ -175,15 +185,55 @@ void daemon_unlock(struct pidfile *p)
 
 	if (p == NULL)
 		return;
+	/* Before the lock is given up: whoever waits for it finds no file of ours. */
 	if (lstat(p->path, &st) == 0 && st.st_dev == p->dev && st.st_ino == p->ino) {
 		unlink(p->result);
-		pidfile_remove(p->lock);
-	} else {
-		pidfile_close(p->lock);
+		unlink(p->path);
 	}
+	if (p->lock != NULL)
+		pidfile_close(p->lock);
+	else
+		close(p->fd);
 	free(p->path);
 	free(p->result);
 	free(p);
+}
+
+void daemon_save(const struct pidfile *p, struct state_out *out)
+{
+	if (p != NULL)
+		state_put(out, "pidfile", rows, p);
+}
+
+int daemon_restore(struct pidfile **pidfile, struct state_in *in, struct err *err)
+{
+	*pidfile = NULL;
+	if (!state_has(in, "pidfile"))
+		return 0;
+	struct pidfile *p = calloc(1, sizeof(*p));
+	if (p == NULL)
+		return err_set(err, EX_OSERR, "out of memory");
+	p->fd = -1;
+	if (state_take(in, "pidfile", rows, p, err) != 0)
+		return -1;
+	if (p->fd < 0 || p->path == NULL || p->result == NULL)
+		return err_set(err, EX_SOFTWARE, "the state has an odd pidfile");
+	*pidfile = p;
+	return 0;
+}
+
+void daemon_abandon(void)
+{
+	char path[64];
+	int pid;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+	FILE *children = fopen(path, "re");
+	while (children != NULL && fscanf(children, "%d", &pid) == 1)
+		kill(pid, SIGTERM);
+	if (children != NULL)
+		fclose(children);
+	close_range(STDERR_FILENO + 1, ~0u, 0); /* the end of the life-line, too */
 }
 
 pid_t daemon_holder(const char *path, struct err *err)

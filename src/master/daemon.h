@@ -9,6 +9,8 @@
 #include <sys/types.h>
 
 struct err;
+struct state_in;
+struct state_out;
 
 struct pidfile; /* locked; exactly one process of a path has it */
 
@@ -24,6 +26,12 @@ struct pidfile *daemon_lock(const char *path, bool *unclean, struct err *err);
 int daemon_write_pid(struct pidfile *pidfile, struct err *err);
 /* Removes it if it is still the one that was locked. */
 void daemon_unlock(struct pidfile *pidfile);
+/* For an upgrade: the lock goes on; there may be none. */
+void daemon_save(const struct pidfile *pidfile, struct state_out *out);
+int daemon_restore(struct pidfile **pidfile, struct state_in *in, struct err *err);
+/* Lets go of everything that an earlier image has left to this one, and tells its workers to stop:
+ * nobody knows them. */
+void daemon_abandon(void);
 /* For -t: the pid that holds the pidfile, 0 when nobody does; -1 and *err when a start would fail.
  */
 pid_t daemon_holder(const char *path, struct err *err);

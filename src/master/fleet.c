@@ -4,6 +4,7 @@
  */
 #include "master/fleet.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -11,8 +12,11 @@
 #include "common/conf.h"
 #include "common/err.h"
 #include "common/log.h"
+#include "master/carry.h"
+#include "master/carryconf.h"
 #include "master/listen.h"
 #include "master/pool.h"
+#include "master/state.h"
 #include "master/tracee.h"
 
 /* A configuration that is no longer current lives as long as workers that point into it. */
@@ -32,6 +36,12 @@ struct fleet {
 	struct conf *next; /* of the transaction under way; NULL: none */
 	unsigned number;   /* of the newest configuration */
 	struct old_conf *old;
+};
+
+static const struct state_row rows[] = {
+	STATE_ROW(NUMBER, struct fleet, number, UINT_MAX),
+	STATE_ROW(NUMBER, struct fleet, conf_number, UINT_MAX),
+	STATE_END,
 };
 
 struct fleet *fleet_new(const struct watch_context *context, struct listen_set *listeners)
@@ -69,14 +79,20 @@ static struct pool *find_pool(const struct fleet *f, const char *name)
 	return NULL;
 }
 
-static struct pool *add_pool(struct fleet *f, const char *name)
+static int make_room(struct fleet *f)
 {
 	struct pool **pools = realloc(f->pools, (f->pool_count + 1) * sizeof(struct pool *));
 
 	if (pools == NULL)
-		return NULL;
+		return -1;
 	f->pools = pools;
-	struct pool *pool = pool_new(name, f->context, f->listeners);
+	return 0;
+}
+
+static struct pool *add_pool(struct fleet *f, const char *name)
+{
+	struct pool *pool = make_room(f) == 0 ? pool_new(name, f->context, f->listeners) : NULL;
+
 	if (pool != NULL)
 		f->pools[f->pool_count++] = pool;
 	return pool;
@@ -301,4 +317,75 @@ unsigned fleet_ready(const struct fleet *f)
 const struct conf *fleet_conf(const struct fleet *f)
 {
 	return f->conf;
+}
+
+bool fleet_must_wait(const struct fleet *f)
+{
+	for (size_t i = 0; i < f->pool_count; i++)
+		if (carry_must_wait(f->pools[i]))
+			return true;
+	return false;
+}
+
+void fleet_save(const struct fleet *f, struct state_out *out)
+{
+	state_put(out, "fleet", rows, f);
+	listen_save(f->listeners, out);
+	carryconf_save(f->conf, f->conf_number, out);
+	for (const struct old_conf *o = f->old; o != NULL; o = o->next)
+		carryconf_save(o->conf, o->number, out);
+	for (size_t i = 0; i < f->pool_count; i++)
+		carry_save(f->pools[i], out);
+}
+
+static const struct conf *find_conf(const void *arg, unsigned number)
+{
+	const struct fleet *f = arg;
+
+	if (f->conf != NULL && f->conf_number == number)
+		return f->conf;
+	for (const struct old_conf *o = f->old; o != NULL; o = o->next)
+		if (o->number == number)
+			return o->conf;
+	return NULL;
+}
+
+static int restore_confs(struct fleet *f, struct state_in *in, struct err *err)
+{
+	unsigned number = 0;
+
+	while (state_has(in, "conf")) {
+		struct conf *conf = carryconf_restore(in, &number, err);
+
+		if (conf == NULL)
+			return -1;
+		if (number == f->conf_number)
+			f->conf = conf;
+		else
+			put_aside(f, conf, number);
+	}
+	return f->conf != NULL
+		       ? 0
+		       : err_set(err, EX_SOFTWARE, "the state lacks the configuration in force");
+}
+
+int fleet_restore(struct fleet *f, struct state_in *in, struct err *err)
+{
+	struct carry_scene scene = {
+		.context = f->context, .listeners = f->listeners, .find_conf = find_conf, .arg = f
+	};
+
+	if (state_take(in, "fleet", rows, f, err) != 0 ||
+		listen_restore(f->listeners, in, err) != 0 || restore_confs(f, in, err) != 0)
+		return -1;
+	while (state_has(in, "pool")) {
+		struct pool *pool = carry_restore(in, &scene, err);
+
+		if (pool == NULL)
+			return -1;
+		if (make_room(f) != 0)
+			return err_set(err, EX_OSERR, "out of memory");
+		f->pools[f->pool_count++] = pool;
+	}
+	return 0;
 }

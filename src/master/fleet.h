@@ -17,12 +17,20 @@ struct conf;
 struct err;
 struct fleet;
 struct listen_set;
+struct state_in;
+struct state_out;
 struct watch_context;
 
 /* Owns the listeners from here. context must live as long as the fleet. */
 struct fleet *fleet_new(const struct watch_context *context, struct listen_set *listeners);
 /* Only when fleet_is_empty(), or before a worker was started. */
 void fleet_free(struct fleet *fleet);
+
+/* For an upgrade; no transaction may be under way. The fleet that restores is new, and so is its
+ * set of listeners; on failure it must not be used, and not be freed either. */
+bool fleet_must_wait(const struct fleet *fleet); /* until no worker is traced */
+void fleet_save(const struct fleet *fleet, struct state_out *out);
+int fleet_restore(struct fleet *fleet, struct state_in *in, struct err *err);
 
 /* Begins a transaction; none may be under way. Opens listeners and outputs, starts nothing yet. On
  * success conf belongs to the fleet; on failure nothing has changed and it stays the caller's. */

@@ -42,7 +42,7 @@ static int open_output(struct generation *g, struct err *err)
 	return 0;
 }
 
-struct generation *generation_open(
+static struct generation *new_generation(
 	const struct conf_pool *conf, unsigned number, struct listen_set *set, struct err *err)
 {
 	struct generation *g = calloc(1, sizeof(*g));
@@ -55,6 +55,52 @@ struct generation *generation_open(
 	g->conf = conf;
 	g->want = conf->workers.min;
 	g->set = set;
+	return g;
+}
+
+static int take_listeners(
+	struct generation *g, const unsigned *numbers, size_t count, struct err *err)
+{
+	if (count == 0)
+		return 0;
+	g->listeners = calloc(count, sizeof(struct listener *));
+	g->listener_fds = calloc(count, sizeof(int));
+	if (g->listeners == NULL || g->listener_fds == NULL)
+		return err_set(err, EX_OSERR, "pool %s: out of memory", g->conf->name);
+	for (size_t i = 0; i < count; i++) {
+		g->listeners[i] = listen_take(g->set, numbers[i]);
+		if (g->listeners[i] == NULL)
+			return err_set(err, EX_SOFTWARE,
+				"pool %s: the state lacks one of its listeners", g->conf->name);
+		g->listener_fds[i] = g->listeners[i]->fd;
+		g->listener_count++;
+	}
+	return 0;
+}
+
+struct generation *generation_adopt(const struct conf_pool *conf, unsigned number,
+	struct listen_set *set, const unsigned *listeners, size_t count, struct err *err)
+{
+	struct generation *g = new_generation(conf, number, set, err);
+
+	if (g == NULL)
+		return NULL;
+	if (take_listeners(g, listeners, count, err) == 0 && open_output(g, err) == 0)
+		return g;
+	/* No listener is closed: it is still that of the older image, if that goes on. */
+	free(g->listeners);
+	free(g->listener_fds);
+	free(g);
+	return NULL;
+}
+
+struct generation *generation_open(
+	const struct conf_pool *conf, unsigned number, struct listen_set *set, struct err *err)
+{
+	struct generation *g = new_generation(conf, number, set, err);
+
+	if (g == NULL)
+		return NULL;
 	if (open_listeners(g, err) == 0 && open_output(g, err) == 0)
 		return g;
 	generation_close(g);

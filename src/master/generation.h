@@ -32,6 +32,10 @@ struct generation {
  * then nothing stays open. conf and set must outlive it. */
 struct generation *generation_open(
 	const struct conf_pool *conf, unsigned number, struct listen_set *set, struct err *err);
+/* For an upgrade: one that was opened by an earlier image, with the listeners of these numbers,
+ * none where it was left already. Opens its output anew. */
+struct generation *generation_adopt(const struct conf_pool *conf, unsigned number,
+	struct listen_set *set, const unsigned *listeners, size_t count, struct err *err);
 /* It is the one that serves from now on. */
 void generation_enter(const struct generation *generation);
 /* Gives the listeners back: no worker will be started any more. */

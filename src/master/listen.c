@@ -22,6 +22,7 @@
 #include "common/units.h"
 #include "master/bind.h"
 #include "master/sockets.h"
+#include "master/state.h"
 
 #define LISTEN_FDS_START 3 /* sd_listen_fds(3) */
 
@@ -39,6 +40,21 @@ struct entry {
 	struct event *guard_event;
 	bool noticed; /* that it was */
 	struct entry *next;
+};
+
+static const struct state_row rows[] = {
+	STATE_ROW(FD, struct entry, listener.fd, 0),
+	STATE_ROW(TEXT, struct entry, address.text, 0),
+	STATE_ROW(FD, struct entry, file.dir, 0),
+	STATE_ROW(TEXT, struct entry, file.name, 0),
+	STATE_ROW(NUMBER, struct entry, file.dev, UINT64_MAX),
+	STATE_ROW(NUMBER, struct entry, file.ino, UINT64_MAX),
+	STATE_ROW(NUMBER, struct entry, adopted, 1),
+	STATE_ROW(STRING, struct entry, name, 0),
+	STATE_ROW(NUMBER, struct entry, dressed, 1),
+	STATE_ROW(NUMBER, struct entry, dead, 1),
+	STATE_ROW(NUMBER, struct entry, kind, CONF_COMMAND),
+	STATE_END,
 };
 
 struct listen_set {
@@ -319,6 +335,71 @@ void listen_free(struct listen_set *set)
 	while (set->first != NULL)
 		free_entry(set, set->first);
 	free(set);
+}
+
+void listen_save(const struct listen_set *set, struct state_out *out)
+{
+	for (const struct entry *e = set->first; e != NULL; e = e->next)
+		state_put(out, "listener", rows, e);
+}
+
+static int restore_entry(struct entry *e, struct err *err)
+{
+	struct address parsed;
+
+	if (!sockets_is_listening(e->listener.fd) && !e->dead)
+		return err_set(err, EX_SOFTWARE, "descriptor %d of the state does not listen",
+			e->listener.fd);
+	if (e->adopted) {
+		e->address.len = sizeof(e->address.sa);
+		getsockname(e->listener.fd, (struct sockaddr *)&e->address.sa, &e->address.len);
+		return 0;
+	}
+	if (units_address(e->address.text, &parsed, err) != 0)
+		return -1;
+	e->address = parsed;
+	return 0;
+}
+
+int listen_restore(struct listen_set *set, struct state_in *in, struct err *err)
+{
+	struct entry **last = &set->first;
+
+	while (state_has(in, "listener")) {
+		struct entry *e = calloc(1, sizeof(*e));
+
+		if (e == NULL)
+			return err_set(err, EX_OSERR, "out of memory");
+		*last = e;
+		last = &e->next;
+		e->listener.fd = -1;
+		e->listener.text = e->address.text;
+		e->file.dir = -1;
+		if (state_take(in, "listener", rows, e, err) != 0 || restore_entry(e, err) != 0)
+			return -1;
+	}
+	return 0;
+}
+
+unsigned listen_number(const struct listen_set *set, const struct listener *listener)
+{
+	unsigned number = 0;
+
+	for (const struct entry *e = set->first; e != NULL && &e->listener != listener; e = e->next)
+		number++;
+	return number;
+}
+
+struct listener *listen_take(struct listen_set *set, unsigned number)
+{
+	struct entry *e = set->first;
+
+	while (e != NULL && number-- > 0)
+		e = e->next;
+	if (e == NULL)
+		return NULL;
+	e->users++;
+	return &e->listener;
 }
 
 static bool listens_at(int fd, const void *arg)

@@ -19,6 +19,8 @@ struct err;
 struct err_list;
 struct event_base;
 struct listen_set;
+struct state_in;
+struct state_out;
 
 struct listener {
 	int fd;
@@ -52,6 +54,14 @@ enum listen_state listen_mend(
 	struct listener *listener, const struct conf_pool *pool, struct err *err);
 
 void listen_put(struct listen_set *set, struct listener *listener);
+
+/* For an upgrade. The set that restores is empty; its listeners have no users until they are taken.
+ * A number stands for the same listener on both sides. */
+void listen_save(const struct listen_set *set, struct state_out *out);
+int listen_restore(struct listen_set *set, struct state_in *in, struct err *err);
+unsigned listen_number(const struct listen_set *set, const struct listener *listener);
+/* One user more; NULL when there is no such number. */
+struct listener *listen_take(struct listen_set *set, unsigned number);
 
 /* For -t: every address of the configuration must be free, or in use by process "ours" (0: none).
  */

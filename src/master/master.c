@@ -12,12 +12,10 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,23 +24,27 @@
 #include "common/err.h"
 #include "common/log.h"
 #include "master/check.h"
+#include "master/children.h"
 #include "master/daemon.h"
 #include "master/fleet.h"
+#include "master/heritage.h"
 #include "master/listen.h"
 #include "master/notify.h"
+#include "master/origin.h"
+#include "master/patience.h"
+#include "master/succession.h"
+#include "master/tell.h"
 #include "master/watch.h"
 
-#define RETRY_MS 20        /* while the orphans of a dead master hold an address */
-#define RETRY_FRESH_MS 500 /* so long even when nothing says that there was one */
-
-#define SIGNALS(X)         \
-	X(SIGTERM, stop)   \
-	X(SIGQUIT, stop)   \
-	X(SIGINT, cut)     \
-	X(SIGHUP, reload)  \
-	X(SIGUSR1, reopen) \
-	X(SIGTTIN, more)   \
-	X(SIGTTOU, fewer)  \
+#define SIGNALS(X)          \
+	X(SIGTERM, stop)    \
+	X(SIGQUIT, stop)    \
+	X(SIGINT, cut)      \
+	X(SIGHUP, reload)   \
+	X(SIGUSR1, reopen)  \
+	X(SIGUSR2, upgrade) \
+	X(SIGTTIN, more)    \
+	X(SIGTTOU, fewer)   \
 	X(SIGCHLD, reap)
 
 #define X(signo, verb) +1
@@ -53,16 +55,15 @@ enum { SIGNALS_HANDLED = SIGNAL_COUNT };
 struct master {
 	struct master_start start;
 	struct fleet *fleet;
-	bool started;       /* every pool has been ready once */
-	bool reload_wanted; /* SIGHUP has come since the last reload began */
+	bool started; /* every pool has been ready once */
 	bool stopping;
 	int exit_code;
-	unsigned reloads; /* begun since the start */
+	struct heritage heritage;
+	struct succession succession;
 	struct event_base *base;
 	struct event *timer, *watchdog, *signals[SIGNALS_HANDLED];
 	size_t signal_count;
 	struct watch_context context;
-	int lifeline[2]; /* the write end is only ours: workers see its end when we die */
 };
 
 static uint64_t now_ms(void)
@@ -73,32 +74,9 @@ static uint64_t now_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-/* What became of the last reload: for those who asked by signal, and for systemd. */
-static void tell_result(const struct master *m, const char *result)
+static struct timeval time_of(uint64_t ms)
 {
-	char line[700];
-
-	snprintf(line, sizeof(line), "%u %s", m->reloads, result);
-	daemon_write_result(m->start.pidfile, line);
-}
-
-static const char *strength(const struct master *m, char *out, size_t size)
-{
-	unsigned workers = fleet_ready(m->fleet);
-	size_t pools = fleet_conf(m->fleet)->pool_count;
-
-	snprintf(out, size, "%u worker%s in %zu pool%s", workers, workers == 1 ? "" : "s", pools,
-		pools == 1 ? "" : "s");
-	return out;
-}
-
-static void notify_serving(const struct master *m, const char *failure)
-{
-	char serving[64];
-
-	notify_send("READY=1\nSTATUS=Serving with %s%s%.400s",
-		strength(m, serving, sizeof(serving)),
-		failure != NULL ? "; last reload failed: " : "", failure != NULL ? failure : "");
+	return (struct timeval){ (time_t)(ms / 1000), (suseconds_t)(ms % 1000) * 1000 };
 }
 
 /* The sink follows the configuration; one that cannot be opened leaves the old one in use. */
@@ -107,9 +85,7 @@ static void follow_log(const struct master *m)
 	const struct conf *conf = fleet_conf(m->fleet);
 	struct err err;
 
-	if (m->start.foreground)
-		log_set_level(conf->log_level);
-	else if (log_open(conf->log, conf->log_level, &err) != 0)
+	if (log_open(m->start.foreground ? "stderr" : conf->log, conf->log_level, &err) != 0)
 		log_err("the log stays where it is: %s", err.text);
 }
 
@@ -119,30 +95,27 @@ static void on_committed(struct master *m)
 
 	if (m->started) {
 		follow_log(m);
-		log_notice("reload %u done: %s", m->reloads, strength(m, serving, sizeof(serving)));
+		log_notice("reload %u done: %s", m->heritage.reloads,
+			tell_strength(m->fleet, serving, sizeof(serving)));
 	} else {
 		m->started = true;
-		log_notice("serving with %s", strength(m, serving, sizeof(serving)));
+		log_notice("serving with %s", tell_strength(m->fleet, serving, sizeof(serving)));
 		listen_drop_unused(m->start.listeners);
 		daemon_report(0, "");
 	}
-	tell_result(m, "ok");
-	notify_serving(m, NULL);
+	tell_done(m->start.pidfile, m->heritage.reloads, m->fleet);
 }
 
 static void on_reload_failed(struct master *m, const struct err *err)
 {
-	char result[600];
-
-	log_err("reload %u failed, the old workers serve on: %s", m->reloads, err->text);
-	snprintf(result, sizeof(result), "failed: %s", err->text);
-	tell_result(m, result);
-	notify_serving(m, err->text);
+	log_err("reload %u failed, the old workers serve on: %s", m->heritage.reloads, err->text);
+	tell_failed(m->start.pidfile, m->heritage.reloads, m->fleet, err->text);
 }
 
 static void begin_stop(struct master *m)
 {
 	m->stopping = true;
+	upgrade_cancel(&m->succession.upgrade);
 	notify_send("STOPPING=1\nSTATUS=Stopping");
 	fleet_stop(m->fleet, now_ms());
 }
@@ -157,33 +130,25 @@ static void give_up_start(struct master *m, int code, const char *why)
 	fleet_cut(m->fleet, now_ms());
 }
 
+/* From the configuration as it is on disk now. */
+static void transact(struct master *m)
+{
+	struct err err;
+	struct conf *conf = check_read(m->start.options, !m->start.foreground, &err);
+
+	if (conf != NULL && fleet_prepare(m->fleet, conf, now_ms(), &err) == 0)
+		return;
+	conf_free(conf);
+	on_reload_failed(m, &err);
+}
+
 static void begin_reload(struct master *m)
 {
-	struct err_list errors = { 0 };
-	struct err err;
-	uint64_t now = now_ms();
-
-	m->reload_wanted = false;
-	m->reloads++;
-	notify_send("RELOADING=1\nMONOTONIC_USEC=%" PRIu64 "000\nSTATUS=Reloading", now);
-	tell_result(m, "running");
-	log_notice("reload %u begins", m->reloads);
-	struct conf *conf = conf_load(m->start.options, &errors);
-	if (conf != NULL)
-		check_conf(conf, !m->start.foreground, &errors);
-	else if (errors.count == 0)
-		err_list_add(&errors, EX_OSERR, "out of memory");
-	if (errors.count > 0) {
-		for (size_t i = 1; i < errors.count; i++)
-			log_err("%s", errors.items[i].text);
-		err = errors.items[0];
-		conf_free(conf);
-		err_list_free(&errors);
-		on_reload_failed(m, &err);
-	} else if (fleet_prepare(m->fleet, conf, now, &err) != 0) {
-		conf_free(conf);
-		on_reload_failed(m, &err);
-	}
+	m->heritage.reload_wanted = false;
+	m->heritage.reloads++;
+	tell_running(m->start.pidfile, m->heritage.reloads, "Reloading", now_ms());
+	log_notice("reload %u begins", m->heritage.reloads);
+	transact(m);
 }
 
 static void on_cut(int signo, short what, void *arg)
@@ -216,7 +181,15 @@ static void on_reload(int signo, short what, void *arg)
 	struct master *m = arg;
 
 	(void)signo, (void)what;
-	m->reload_wanted = true;
+	m->heritage.reload_wanted = true;
+}
+
+static void on_upgrade(int signo, short what, void *arg)
+{
+	struct master *m = arg;
+
+	(void)signo, (void)what;
+	m->heritage.upgrade_wanted = true;
 }
 
 static void on_reopen(int signo, short what, void *arg)
@@ -233,62 +206,36 @@ static void on_reopen(int signo, short what, void *arg)
 
 static void on_more(int signo, short what, void *arg)
 {
-	struct master *m = arg;
-
 	(void)signo, (void)what;
-	fleet_scale(m->fleet, 1, now_ms());
+	fleet_scale(((struct master *)arg)->fleet, 1, now_ms());
 }
 
 static void on_fewer(int signo, short what, void *arg)
 {
+	(void)signo, (void)what;
+	fleet_scale(((struct master *)arg)->fleet, -1, now_ms());
+}
+
+static void on_death(pid_t pid, int status, void *arg)
+{
 	struct master *m = arg;
 
-	(void)signo, (void)what;
-	fleet_scale(m->fleet, -1, now_ms());
+	if (!upgrade_died(&m->succession.upgrade, pid, status) &&
+		!fleet_died(m->fleet, pid, status, now_ms()))
+		log_debug("reaped process %d, which is none of ours", (int)pid);
 }
 
-/* As waitpid() would have it. */
-static int wait_status(const siginfo_t *child)
+static void on_stopped(pid_t pid, int status, void *arg)
 {
-	switch (child->si_code) {
-	case CLD_EXITED:
-		return W_EXITCODE(child->si_status, 0);
-	case CLD_STOPPED:
-	case CLD_TRAPPED:
-		return W_STOPCODE(child->si_status);
-	case CLD_DUMPED:
-		return W_EXITCODE(0, child->si_status) | WCOREFLAG;
-	default:
-		return W_EXITCODE(0, child->si_status);
-	}
+	struct master *m = arg;
+
+	fleet_stopped(m->fleet, pid, status, now_ms());
 }
 
-/* Looks before it reaps: while the dead child is there its pid cannot be given to another. As pid 1
- * we also get children that we have not forked. */
 static void on_reap(int signo, short what, void *arg)
 {
-	struct master *m = arg;
-	const int any = WEXITED | WSTOPPED | WNOHANG;
-	siginfo_t child;
-
 	(void)signo, (void)what;
-	for (;;) {
-		child.si_pid = 0;
-		if (waitid(P_ALL, 0, &child, any | WNOWAIT) != 0 || child.si_pid == 0)
-			return;
-		int status = wait_status(&child);
-		if (WIFSTOPPED(status)) {
-			/* Taken first: what follows may let it stop again. Not its death. */
-			pid_t pid = child.si_pid;
-
-			waitid(P_PID, (id_t)pid, &child, WSTOPPED | WNOHANG);
-			fleet_stopped(m->fleet, pid, status, now_ms());
-			continue;
-		}
-		if (!fleet_died(m->fleet, child.si_pid, status, now_ms()))
-			log_debug("reaped process %d, which is none of ours", (int)child.si_pid);
-		waitpid(child.si_pid, NULL, 0);
-	}
+	children_reap(on_death, on_stopped, arg);
 }
 
 static void on_timer(int fd, short what, void *arg)
@@ -312,68 +259,20 @@ static int add_signals(struct master *m)
 	SIGNALS(X)
 #undef X
 	signal(SIGPIPE, SIG_IGN);
-	signal(SIGUSR2, SIG_IGN);
 	return 0;
 }
 
-static int make_loop(struct master *m)
+static int make_loop(struct master *m, struct err *err)
 {
 	uint64_t period = notify_watchdog();
-	struct timeval every = { .tv_sec = (time_t)(period / 1000),
-		.tv_usec = (suseconds_t)(period % 1000) * 1000 };
+	struct timeval every = time_of(period);
 
-	m->base = event_base_new();
-	if (m->base == NULL || (m->timer = evtimer_new(m->base, on_timer, m)) == NULL)
-		return -1;
-	if (period > 0) {
-		m->watchdog = event_new(m->base, -1, EV_PERSIST, on_watchdog, m);
-		if (m->watchdog == NULL || event_add(m->watchdog, &every) != 0)
-			return -1;
-	}
-	m->context.base = m->base;
-	return add_signals(m);
-}
-
-static uint64_t reconcile(struct master *m)
-{
-	uint64_t next;
-	struct err err;
-
-	if (m->reload_wanted && m->started && !m->stopping && !fleet_is_changing(m->fleet))
-		begin_reload(m);
-	switch (fleet_reconcile(m->fleet, now_ms(), &next, &err)) {
-	case FLEET_COMMITTED:
-		on_committed(m);
-		break;
-	case FLEET_FAILED:
-		if (m->started)
-			on_reload_failed(m, &err);
-		else
-			give_up_start(m, err.code, err.text);
-		break;
-	case FLEET_NO_NEWS:
-		break;
-	}
-	return next;
-}
-
-static void loop(struct master *m)
-{
-	for (;;) {
-		uint64_t next = reconcile(m);
-
-		if (m->stopping && fleet_is_empty(m->fleet))
-			return;
-		event_del(m->timer);
-		if (next != UINT64_MAX) {
-			uint64_t now = now_ms(), wait = next > now ? next - now : 0;
-			struct timeval tv = { .tv_sec = (time_t)(wait / 1000),
-				.tv_usec = (suseconds_t)(wait % 1000) * 1000 };
-
-			event_add(m->timer, &tv);
-		}
-		event_base_loop(m->base, EVLOOP_ONCE);
-	}
+	m->timer = evtimer_new(m->base, on_timer, m);
+	m->watchdog = event_new(m->base, -1, EV_PERSIST, on_watchdog, m);
+	if (m->timer == NULL || m->watchdog == NULL ||
+		(period > 0 && event_add(m->watchdog, &every) != 0) || add_signals(m) != 0)
+		return err_set(err, EX_OSERR, "cannot make the event loop: %s", strerror(errno));
+	return 0;
 }
 
 /* Until the loop handles them, signals wait: nothing may be left behind half made. */
@@ -388,73 +287,109 @@ static void hold_signals(bool hold)
 	sigprocmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
 }
 
-static bool told_to_stop(void)
+/* Signals that were taken but not acted on would be lost with this image. */
+static void hand_over(struct master *m)
 {
-	sigset_t pending;
+	struct err err;
+	uint64_t next;
 
-	return sigpending(&pending) == 0 &&
-	       (sigismember(&pending, SIGTERM) || sigismember(&pending, SIGINT) ||
-		       sigismember(&pending, SIGQUIT));
+	hold_signals(true);
+	event_base_loop(m->base, EVLOOP_NONBLOCK);
+	fleet_reconcile(m->fleet, now_ms(), &next, &err);
+	if (fleet_must_wait(m->fleet))
+		m->heritage.upgrade_wanted = true; /* it began just now: asked again after it */
+	else if (!m->stopping)
+		succession_execute(&m->succession);
+	hold_signals(false);
 }
 
-static uint64_t longest_stop(const struct conf *conf)
+static bool may_change(const struct master *m)
 {
-	uint64_t longest = 0;
-
-	for (size_t i = 0; i < conf->pool_count; i++)
-		if (conf->pools[i]->stop_timeout > longest)
-			longest = conf->pools[i]->stop_timeout;
-	return longest;
+	return m->started && !m->stopping && !fleet_is_changing(m->fleet) &&
+	       !upgrade_is_underway(&m->succession.upgrade);
 }
 
-/* The orphans of a master that was killed let go of their listeners within moments if they run
- * inside preforkd; programs hold theirs until their request is done. */
-static int prepare_patiently(struct master *m, struct err *err)
+static uint64_t reconcile(struct master *m)
 {
-	uint64_t patience = m->start.unclean ? longest_stop(m->start.conf) : RETRY_FRESH_MS;
-	uint64_t began = now_ms();
+	uint64_t next;
+	struct err err;
 
-	while (fleet_prepare(m->fleet, m->start.conf, now_ms(), err) != 0) {
-		if (err->code != EX_UNAVAILABLE || now_ms() - began >= patience || told_to_stop()) {
-			conf_free(m->start.conf);
-			return -1;
-		}
-		nanosleep(&(struct timespec){ .tv_nsec = RETRY_MS * 1000000L }, NULL);
+	if (m->heritage.reload_wanted && may_change(m))
+		begin_reload(m);
+	if (m->heritage.upgrade_wanted && may_change(m) && !fleet_must_wait(m->fleet))
+		succession_begin(&m->succession, m->base, now_ms());
+	switch (fleet_reconcile(m->fleet, now_ms(), &next, &err)) {
+	case FLEET_COMMITTED:
+		on_committed(m);
+		break;
+	case FLEET_FAILED:
+		if (m->started)
+			on_reload_failed(m, &err);
+		else
+			give_up_start(m, err.code, err.text);
+		break;
+	case FLEET_NO_NEWS:
+		break;
 	}
-	return 0;
+	if (succession_follow(&m->succession, now_ms(), &next)) {
+		hand_over(m);
+		next = 0;
+	}
+	return next;
+}
+
+static void loop(struct master *m)
+{
+	for (;;) {
+		uint64_t next = reconcile(m);
+
+		if (m->stopping && fleet_is_empty(m->fleet))
+			return;
+		event_del(m->timer);
+		if (next != UINT64_MAX) {
+			uint64_t now = now_ms();
+			struct timeval tv = time_of(next > now ? next - now : 0);
+
+			event_add(m->timer, &tv);
+		}
+		event_base_loop(m->base, EVLOOP_ONCE);
+	}
+}
+
+static void set_title(const struct conf *conf)
+{
+	setproctitle("master %s", conf->file != NULL ? conf->file : "(command line)");
 }
 
 static int set_up(struct master *m, struct err *err)
 {
 	const char *sink = m->start.foreground ? "stderr" : m->start.conf->log;
 	int level = m->start.conf->log_level;
-	char title[256];
 
-	snprintf(title, sizeof(title), "master %s",
-		m->start.conf->file != NULL ? m->start.conf->file : "(command line)");
-	if (pipe2(m->lifeline, O_CLOEXEC) != 0)
+	if (pipe2(m->heritage.lifeline, O_CLOEXEC) != 0)
 		return err_set(err, EX_OSERR, "cannot make a pipe: %s", strerror(errno));
-	m->context.lifeline_fd = m->lifeline[0];
-	m->context.body = m->start.body;
-	m->context.environ = environ;
+	m->context.lifeline_fd = m->heritage.lifeline[0];
 	if (getrlimit(RLIMIT_NOFILE, &m->context.nofile) == 0) {
 		struct rlimit raised = { m->context.nofile.rlim_max, m->context.nofile.rlim_max };
 
 		setrlimit(RLIMIT_NOFILE, &raised);
+		m->heritage.nofile = m->context.nofile;
 	}
 	/* Detached first: listeners and scoreboards belong to the process that serves, and the
 	 * command that waits hears of every failure all the same. */
-	if (!m->start.foreground && daemon_detach(err) != 0)
+	if (!m->start.foreground && m->start.lost == NULL && daemon_detach(err) != 0)
 		return -1;
-	if (prepare_patiently(m, err) != 0)
+	if ((m->base = m->context.base = event_base_new()) == NULL)
+		return err_set(err, EX_OSERR, "cannot make the event loop");
+	set_title(m->start.conf);
+	if (patience_prepare(m->fleet, m->start.conf, m->start.unclean, err) != 0)
 		return -1;
 	/* A log that cannot be written must not be found out later. */
 	if (log_open(sink, level, err) != 0 || daemon_write_pid(m->start.pidfile, err) != 0)
 		return -1;
-	if (make_loop(m) != 0)
-		return err_set(err, EX_OSERR, "cannot make the event loop: %s", strerror(errno));
-	setproctitle("%s", title);
-	return 0;
+	if (m->start.lost != NULL)
+		log_err("the new program could not take over: %s", m->start.lost);
+	return make_loop(m, err);
 }
 
 static void clean_up(struct master *m)
@@ -469,18 +404,45 @@ static void clean_up(struct master *m)
 	if (m->base != NULL)
 		event_base_free(m->base);
 	daemon_unlock(m->start.pidfile);
+	free(m);
+}
+
+static int serve(struct master *m)
+{
+	hold_signals(false);
+	loop(m);
+	hold_signals(true); /* one more TERM must not end us between two steps of the cleaning */
+	log_notice("stopped");
+	int code = m->exit_code;
+	clean_up(m);
+	return code;
+}
+
+static struct master *new_master(const struct master_start *start)
+{
+	struct master *m = calloc(1, sizeof(*m));
+
+	if (m == NULL)
+		return NULL;
+	m->start = *start;
+	m->heritage.lifeline[0] = m->heritage.lifeline[1] = -1;
+	m->context.body = start->body;
+	m->context.environ = environ;
+	hold_signals(true);
+	m->fleet = fleet_new(&m->context, start->listeners);
+	m->succession = (struct succession){ .heritage = &m->heritage,
+		.origin = start->origin,
+		.pidfile = start->pidfile,
+		.fleet = m->fleet };
+	return m->fleet == NULL ? NULL : m;
 }
 
 int master_main(const struct master_start *start)
 {
-	static struct master master;
-	struct master *m = &master;
+	struct master *m = new_master(start);
 	struct err err = { 0 };
 
-	m->start = *start;
-	hold_signals(true);
-	m->fleet = fleet_new(&m->context, start->listeners);
-	if (m->fleet == NULL) {
+	if (m == NULL) {
 		daemon_report(EX_OSERR, "out of memory");
 		return EX_OSERR;
 	}
@@ -489,10 +451,50 @@ int master_main(const struct master_start *start)
 		daemon_report(err.code, err.text);
 		return err.code;
 	}
-	hold_signals(false);
-	loop(m);
-	hold_signals(true); /* one more TERM must not end us between two steps of the cleaning */
-	log_notice("stopped");
-	clean_up(m);
-	return m->exit_code;
+	return serve(m);
+}
+
+/* What the image before has left; only fills in. */
+static struct master *restore(
+	const struct master_start *start, struct state_in *state, pid_t pid, struct err *err)
+{
+	struct master *m = new_master(start);
+
+	if (m == NULL || (m->base = m->context.base = event_base_new()) == NULL) {
+		err_set(err, EX_OSERR, "cannot make the event loop");
+		return NULL;
+	}
+	if (heritage_restore(&m->heritage, state, pid, &m->start.pidfile, m->fleet, err) != 0)
+		return NULL;
+	m->context.lifeline_fd = m->heritage.lifeline[0];
+	m->context.nofile = m->heritage.nofile;
+	m->succession.pidfile = m->start.pidfile;
+	return m;
+}
+
+int master_rehearse(const struct master_start *start, struct state_in *state, struct err *err)
+{
+	return restore(start, state, getppid(), err) != NULL ? 0 : -1;
+}
+
+int master_resume(
+	const struct master_start *start, struct state_in *state, int *code, struct err *err)
+{
+	struct master *m = restore(start, state, getpid(), err);
+
+	if (m == NULL)
+		return -1;
+	if (!start->foreground) /* heard of, should the file refuse */
+		log_open("syslog", LOG_NOTICE, NULL);
+	follow_log(m);
+	if (make_loop(m, err) != 0)
+		return -1;
+	set_title(fleet_conf(m->fleet));
+	m->started = true;
+	log_notice("upgrade %u: the new program has taken over, its workers come",
+		m->heritage.reloads);
+	on_reap(SIGCHLD, 0, m); /* who died in between */
+	transact(m);
+	*code = serve(m);
+	return 0;
 }

@@ -17,6 +17,7 @@
 #include "common/conf.h"
 #include "common/err.h"
 #include "common/log.h"
+#include "master/state.h"
 
 #define LINE_MAX_BYTES 960 /* raw bytes; escaped four times as long at most, the log takes 4000 */
 #define LINES_PER_SECOND 1000u  /* of one pool */
@@ -36,6 +37,17 @@ struct output {
 	pid_t pid;
 	size_t used;
 	char line[LINE_MAX_BYTES];
+};
+
+struct carried {
+	int fd;
+	struct state_blob line;
+};
+
+static const struct state_row rows[] = {
+	STATE_ROW(FD, struct carried, fd, 0),
+	STATE_ROW(BLOB, struct carried, line, 0),
+	STATE_END,
 };
 
 struct output_sink *output_sink_open(const struct conf_pool *pool, struct err *err)
@@ -177,4 +189,35 @@ void output_detach(struct output *o)
 		emit(o);
 	close(o->fd);
 	free(o);
+}
+
+void output_save(const struct output *o, struct state_out *out)
+{
+	struct carried c = { .fd = o->fd, .line = { .length = o->used } };
+
+	c.line.bytes = malloc(sizeof(o->line));
+	if (c.line.bytes != NULL)
+		memcpy(c.line.bytes, o->line, o->used);
+	else
+		c.line.length = 0;
+	state_put(out, "output", rows, &c);
+	free(c.line.bytes);
+}
+
+struct output *output_restore(struct output_sink *sink, struct event_base *base, pid_t pid,
+	struct state_in *in, struct err *err)
+{
+	struct carried c = { .fd = -1 };
+	struct output *o = NULL;
+
+	if (state_take(in, "output", rows, &c, err) != 0)
+		return NULL;
+	if (c.fd >= 0 && c.line.length <= sizeof(o->line))
+		o = output_attach(sink, base, c.fd, pid);
+	if (o == NULL)
+		err_set(err, EX_OSERR, "cannot follow the output of worker %d", (int)pid);
+	else
+		take(o, c.line.bytes != NULL ? c.line.bytes : "", c.line.length);
+	free(c.line.bytes);
+	return o;
 }

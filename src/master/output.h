@@ -14,6 +14,8 @@ struct err;
 struct event_base;
 struct output;
 struct output_sink;
+struct state_in;
+struct state_out;
 
 /* One per generation of a pool: where its lines go. NULL and *err when the file cannot be opened.
  */
@@ -23,6 +25,10 @@ void output_sink_close(struct output_sink *sink);
 
 /* Follows one worker's pipe. On success owns fd. NULL: out of memory. */
 struct output *output_attach(struct output_sink *sink, struct event_base *base, int fd, pid_t pid);
+/* For an upgrade: the pipe, and what has come of an unfinished line. */
+void output_save(const struct output *output, struct state_out *out);
+struct output *output_restore(struct output_sink *sink, struct event_base *base, pid_t pid,
+	struct state_in *in, struct err *err);
 /* Takes what is left in the pipe, and lets go. */
 void output_detach(struct output *output);
 

@@ -27,6 +27,7 @@
 #include "master/obituary.h"
 #include "master/output.h"
 #include "master/policy.h"
+#include "master/poolstate.h"
 #include "master/recycle.h"
 #include "master/restart.h"
 #include "master/retire.h"
@@ -37,24 +38,6 @@
 
 #define DEADLINE_GRACE 1000 /* ms beyond the time that each single worker has */
 #define STARTS_PER_TURN 32  /* then the loop sees to signals and output before it goes on */
-
-struct pool {
-	char name[40];
-	const struct watch_context *context;
-	struct listen_set *listen;
-	struct board *board;      /* NULL until a generation serves inside preforkd */
-	struct handover handover; /* none until then */
-	int bell;                 /* rung by workers inside preforkd; -1: none until then */
-	struct roster roster;
-	struct guard guard;
-	struct upkeep upkeep;
-	struct generation *current; /* NULL: not yet, or no more */
-	struct generation *next;    /* NULL: no reload under way */
-	struct err failure;         /* why next cannot become current; code 0: nothing yet */
-	uint64_t next_deadline;     /* when next must be ready */
-	struct restart restart;
-	struct generation *retired; /* old ones with workers left */
-};
 
 struct pool *pool_new(
 	const char *name, const struct watch_context *context, struct listen_set *listeners)

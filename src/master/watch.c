@@ -88,12 +88,19 @@ static int make_pipes(struct watch *w, struct job *job, int *output_read, struct
 	return 0;
 }
 
+int watch_adopt(struct watch *w, const struct watch_context *context)
+{
+	if (w->start_fd < 0)
+		return 0;
+	w->start_event =
+		event_new(context->base, w->start_fd, EV_READ | EV_PERSIST, on_start_pipe, w);
+	return w->start_event == NULL ? -1 : event_add(w->start_event, NULL);
+}
+
 static int follow_pipes(struct watch *w, const struct watch_context *context,
 	const struct watch_seat *seat, int output_read)
 {
-	w->start_event =
-		event_new(context->base, w->start_fd, EV_READ | EV_PERSIST, on_start_pipe, w);
-	if (w->start_event == NULL || event_add(w->start_event, NULL) != 0)
+	if (watch_adopt(w, context) != 0)
 		return -1;
 	if (output_read < 0)
 		return 0;

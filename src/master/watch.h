@@ -70,6 +70,10 @@ struct watch_seat {
 struct watch *watch_start(const struct watch_context *context, const struct watch_seat *seat,
 	uint64_t now, struct err *err);
 
+/* For an upgrade: goes on to follow a worker that an earlier image has started; all fields but the
+ * start pipe's event and the output are filled in. */
+int watch_adopt(struct watch *watch, const struct watch_context *context);
+
 /* Feeds an event to the worker's life and carries out what follows from it. */
 enum life_action watch_event(struct watch *watch, enum life_event event, uint64_t now);
 

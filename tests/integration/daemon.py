@@ -115,6 +115,7 @@ class Daemon:
         self.pidfile = os.path.join(self.dir, "preforkd.pid")
         self.log = os.path.join(self.dir, "preforkd.log")
         self.sock = os.path.join(self.dir, "www.sock")
+        self.binary = BINARY
         self.process = None
         self.pid = None
         self.pids_seen = set()
@@ -164,7 +165,7 @@ class Daemon:
 
     def run(self, *args, env=None, timeout=60, **kw):
         """Runs the command to its end."""
-        return subprocess.run([BINARY, *args], capture_output=True, text=True, timeout=timeout,
+        return subprocess.run([self.binary, *args], capture_output=True, text=True, timeout=timeout,
                               env=self.environment(env), check=False, **kw)
 
     def start(self, *args, env=None, **kw):
@@ -178,7 +179,7 @@ class Daemon:
         """Starts it with -F, its stderr into the log file."""
         args = args or ("-c", self.conf)
         with open(self.log, "a", encoding="utf-8") as log:
-            self.process = subprocess.Popen([BINARY, "-F", *args], stderr=log,
+            self.process = subprocess.Popen([self.binary, "-F", *args], stderr=log,
                                             env=self.environment(env), **kw)
         self.pid = self.process.pid
         if wait:
@@ -237,13 +238,22 @@ class Daemon:
         n, _, rest = text.partition(" ")
         return int(n), rest
 
-    def reload(self, limit=LIMIT):
+    def reload(self, limit=LIMIT, signo=signal.SIGHUP):
         """SIGHUP, and what became of it."""
         before = self.result()[0]
-        self.send(signal.SIGHUP)
+        self.send(signo)
         wait_for(lambda: self.result()[0] > before and self.result()[1] != "running", limit,
                  "the reload")
         return self.result()[1]
+
+    def upgrade(self, limit=LIMIT):
+        """SIGUSR2, and what became of it."""
+        return self.reload(limit, signal.SIGUSR2)
+
+    def own_binary(self):
+        """A copy of the program in this directory, for a test that replaces it."""
+        self.binary = os.path.join(self.dir, "preforkd")
+        shutil.copy(BINARY, self.binary)
 
     def gate(self):
         """A file whose making lets the module's requests with UNTIL go on; unmade now."""

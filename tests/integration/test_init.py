@@ -107,6 +107,9 @@ def test_end_to_end(daemon, service):
     wait_for(lambda: not before & set(daemon.workers()))
     service.verb("force-reload", 0, "reloaded")
     assert daemon.result() == (2, "ok")
+    service.verb("upgrade", 0, "upgraded")
+    assert daemon.result() == (3, "ok") and int(read(daemon.pidfile)) == first
+    assert fcgi.number(daemon.sock) == 3
     service.verb("restart", 0, "stopped\npreforkd: started")
     assert daemon.pid != first and not alive(first)
     assert fcgi.number(daemon.sock) == 1
@@ -125,6 +128,7 @@ def test_not_running(daemon, service):
     service.verb("stop", 0, "not running")
     service.verb("reload", 7, "not running")
     service.verb("force-reload", 7, "not running")
+    service.verb("upgrade", 7, "not running")
     assert "started" not in service.verb("try-restart")
     service.verb("status", 3)
     service.verb("restart", 0, "started")
@@ -148,6 +152,8 @@ def test_faulty_configuration(daemon, service):
     service.verb("start")
     daemon.write(bad)
     service.verb("reload", 1, 'failed: %s:9: workers: "many"' % daemon.conf)
+    said = service.verb("upgrade", 1, 'upgrade 2 failed: ')
+    assert '%s:9: workers: "many"' % daemon.conf in said
     service.verb("restart", 6, "not restarted")
     service.verb("status", 0, "pid %d" % daemon.pid)
     assert fcgi.number(daemon.sock) == 1

@@ -55,6 +55,7 @@ MAY_EXIT = {
     ("preforkctl", "exit"): "main decides the exit code",
     ("common/log", "exit"): "fatal errors before the daemon is ready",
     ("master/daemon", "_exit"): "the command that waited for the daemon leaves with its answer",
+    ("master/upgrade", "_exit"): "the child that could not execute the program that it was to ask",
 }
 
 # Pure: decided from the arguments alone. What a compiler may put in by itself is allowed.

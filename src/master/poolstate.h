@@ -1,0 +1,41 @@
+/*
+ * poolstate: what a pool knows, for pool.c, which changes it, and for carry.c, which hands it to
+ * the next image. Nobody else looks inside. A field that must outlive an upgrade has a row in
+ * carry.c.
+ */
+#ifndef PREFORKD_POOLSTATE_H
+#define PREFORKD_POOLSTATE_H
+
+#include <stdint.h>
+
+#include "common/err.h"
+#include "master/guard.h"
+#include "master/handover.h"
+#include "master/restart.h"
+#include "master/roster.h"
+#include "master/upkeep.h"
+
+struct board;
+struct generation;
+struct listen_set;
+struct watch_context;
+
+struct pool {
+	char name[40];
+	const struct watch_context *context;
+	struct listen_set *listen;
+	struct board *board;      /* NULL until a generation serves inside preforkd */
+	struct handover handover; /* none until then */
+	int bell;                 /* rung by workers inside preforkd; -1: none until then */
+	struct roster roster;
+	struct guard guard;
+	struct upkeep upkeep;
+	struct generation *current; /* NULL: not yet, or no more */
+	struct generation *next;    /* NULL: no reload under way */
+	struct err failure;         /* why next cannot become current; code 0: nothing yet */
+	uint64_t next_deadline;     /* when next must be ready */
+	struct restart restart;
+	struct generation *retired; /* old ones with workers left */
+};
+
+#endif
