@@ -431,6 +431,46 @@ def test_without_the_privilege_to_look(daemon):
     assert fcgi.get(daemon.sock)
 
 
+# Traces a process as a debugger does: nobody else can. Lets everything happen.
+DEBUGGER = """
+import ctypes, os, signal, sys
+libc = ctypes.CDLL(None)
+pid = int(sys.argv[1])
+assert libc.ptrace(0x4206, pid, None, None) == 0  # PTRACE_SEIZE
+print("traces", flush=True)
+while True:
+    try:
+        _, status = os.waitpid(pid, 0x40000000)  # __WALL
+    except ChildProcessError:
+        break
+    if not os.WIFSTOPPED(status):
+        break
+    if status >> 16 == 128 and os.WSTOPSIG(status) != signal.SIGTRAP:
+        libc.ptrace(0x4208, pid, None, None)  # PTRACE_LISTEN
+    else:
+        libc.ptrace(7, pid, None, ctypes.c_long(0 if status >> 16 else os.WSTOPSIG(status)))  # CONT
+"""
+
+
+@pytest.mark.root
+def test_program_that_cannot_be_traced(daemon):
+    """Somebody else does: it is stopped and looked at until it holds no connection. Said once."""
+    daemon.write(daemon.pool(command=APPS + "/plain", workers=2))
+    daemon.start()
+    with Load(2, serve("libfcgi", daemon.sock, (0, 5), (10, 5000, 1 << 20))) as load:
+        for _ in range(often(2, 20)):
+            debuggers = [subprocess.Popen([sys.executable, "-c", DEBUGGER, str(p)], stdout=subprocess.PIPE)
+                         for p in daemon.workers()]
+            assert all(d.stdout.readline() == b"traces\n" for d in debuggers)
+            assert daemon.reload() == "ok"
+            for d in debuggers:
+                d.wait(timeout=20)
+                d.stdout.close()
+    assert not load.lost, load.lost[:3]
+    assert daemon.read_log().count("programs cannot be traced") == 1
+    assert "did not stop within" not in daemon.read_log()
+
+
 def test_worker_that_is_stopped_goes_all_the_same(daemon):
     daemon.write(daemon.pool(command=APPS + "/plain", workers=2))
     daemon.start()
