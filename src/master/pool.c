@@ -425,7 +425,7 @@ static uint64_t look_after(struct pool *pool, uint64_t now)
 	return upkeep_follow(&pool->upkeep, &scene, now);
 }
 
-static uint64_t look_after_listeners(struct pool *pool, uint64_t now)
+uint64_t pool_reconcile(struct pool *pool, uint64_t now)
 {
 	const struct guard_scene scene = { .base = pool->context->base,
 		.roster = &pool->roster,
@@ -433,13 +433,7 @@ static uint64_t look_after_listeners(struct pool *pool, uint64_t now)
 		.next = pool->next,
 		.upkeep = &pool->upkeep,
 		.failing = pool->restart.policy.delay > 0 };
-
-	return guard_follow(&pool->guard, &scene, now);
-}
-
-uint64_t pool_reconcile(struct pool *pool, uint64_t now)
-{
-	uint64_t next = look_after_listeners(pool, now);
+	uint64_t next = guard_follow(&pool->guard, &scene, now);
 
 	for (unsigned s = 1; s <= pool->roster.slots; s++)
 		if (pool->roster.members[s].watch != NULL)

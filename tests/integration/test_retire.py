@@ -26,10 +26,13 @@ PROGRAMS = {
     "php-cgi": ("/usr/bin/php-cgi", {**CGI, "SCRIPT_FILENAME": APPS + "/hello.php"}, SIZES, {}),
     "fcgiwrap": ("/usr/sbin/fcgiwrap", {**CGI, "SCRIPT_FILENAME": APPS + "/hello.cgi"}, (0, 10, 5000), {}),
     "ruby": ("/usr/bin/ruby %s/ruby_fcgi.rb" % APPS, {}, SIZES, {}),
-    "mapserver": ("/usr/lib/cgi-bin/mapserv", {**CGI, "QUERY_STRING": WMS}, None,
-                  {"env_MAPSERVER_CONFIG_FILE": APPS + "/mapserver.conf"}),
     "events": (APPS + "/events", {}, SIZES, {}),
     "threads": (APPS + "/threads", {}, SIZES, {}),
+}
+ALL = {
+    **PROGRAMS,
+    "mapserver": ("/usr/lib/cgi-bin/mapserv", {**CGI, "QUERY_STRING": WMS}, None,
+                  {"env_MAPSERVER_CONFIG_FILE": APPS + "/mapserver.conf"}),
     "processes of a thread": (APPS + "/threads", {}, SIZES, {"env_THREAD_FORKS": 1}),
     "php-cgi with children": ("/usr/bin/php-cgi", {**CGI, "SCRIPT_FILENAME": APPS + "/hello.php"}, SIZES,
                               {"env_PHP_FCGI_CHILDREN": 3}),
@@ -40,7 +43,7 @@ LONG = 3.0  # seconds of a long request
 
 def pool_of(daemon, name, **keys):
     """The pool of a program; a listener that many take connections from, with a queue."""
-    return daemon.pool(command=PROGRAMS[name][0], **PROGRAMS[name][3], **keys)
+    return daemon.pool(command=ALL[name][0], **ALL[name][3], **keys)
 
 
 def compare(body, answer):
@@ -49,9 +52,19 @@ def compare(body, answer):
         raise fcgi.Lost("%d bytes became %d" % (len(body), len(answer)))
 
 
-def serve(name, address, delay=(0, 20), sizes=None):
+def serve(_program):
+    """A request function: random bodies, every byte compared."""
+    def make(address, params, sizes):
+        def request(rnd):
+            body = rnd.randbytes(rnd.choice(sizes))
+            compare(body, fcgi.body_of(fcgi.get(address, body, **params)))
+        return request
+    return make
+
+
+def campaign(name, address, delay=(0, 20), sizes=None):
     """A request function: random bodies and delays (ms), every byte compared."""
-    _, params, usual, _ = PROGRAMS[name]
+    _, params, usual, _ = ALL[name]
     sizes = sizes or usual
     expected = None if sizes else fcgi.body_of(fcgi.get(address, **params))
 
@@ -68,7 +81,7 @@ def serve(name, address, delay=(0, 20), sizes=None):
 
 def browse(name, port):
     """The same through a web server; it hands on the delay."""
-    _, params, sizes, _ = PROGRAMS[name]
+    _, params, sizes, _ = ALL[name]
     path = "/?" + params.get("QUERY_STRING", "")
 
     def fetch(method, body, headers):
@@ -96,7 +109,7 @@ def browse(name, port):
 def for_program(name):
     """nginx for a pool with "command": connections are not kept; nothing is tried a second time."""
     def edit(text):
-        more = "".join('fastcgi_param %s "%s";\n' % (k, v) for k, v in PROGRAMS[name][1].items()
+        more = "".join('fastcgi_param %s "%s";\n' % (k, v) for k, v in ALL[name][1].items()
                        if not re.search(r"^\s*fastcgi_param %s " % k, text, re.M))
         more += "fastcgi_param SLEEP_MS $http_x_sleep_ms;\nfastcgi_next_upstream off;\n"
         text = re.sub(r"keepalive 16;|fastcgi_keep_conn on;|fastcgi_next_upstream error timeout;", "", text)
@@ -118,8 +131,8 @@ def scale(daemon, workers):
 
 
 # Through nginx, in make test: one of each kind.
-CASES = [(n, "directly") for n in PROGRAMS] + \
-        [(n, "nginx") for n in PROGRAMS if SOAK or n in ("libfcgi", "events", "mapserver")]
+CASES = [(n, "directly") for n in ALL] + \
+        [(n, "nginx") for n in ALL if SOAK or n in ("libfcgi", "events", "mapserver")]
 
 
 @pytest.mark.parametrize("name,front", CASES, ids=lambda v: v.replace(" ", "-"))
@@ -129,7 +142,7 @@ def test_reload_and_scaling_lose_nothing(daemon, nginx, name, front):
     keys = {"listen": address, "listen-mode": "0666"} if front == "directly" else {"listen": address}
     daemon.write(pool_of(daemon, name, workers=8, **keys))
     daemon.start()
-    request = serve(name, address) if front == "directly" else \
+    request = campaign(name, address) if front == "directly" else \
         browse(name, int(nginx(address, for_program(name)).rsplit(":", 1)[1].strip("/")))
     slow = name in ("ruby", "php-cgi with children")
     begun = time.monotonic()
@@ -206,7 +219,7 @@ def test_group_without_an_idle_moment(daemon, name):
     daemon.write(pool_of(daemon, name, workers=2))
     daemon.start()
     took = []
-    with Load(16, serve(name, daemon.sock, (5, 5), (10, 5000))) as load:
+    with Load(16, campaign(name, daemon.sock, (5, 5), (10, 5000))) as load:
         for _ in range(often(3, 50)):
             goal = load.done + 50
             wait_for(lambda: load.done > goal)
@@ -228,7 +241,7 @@ def test_long_requests_at_reloads_delay_nobody(daemon, name):
     beside such a request without a HUP."""
     daemon.write(pool_of(daemon, name, workers=8))
     daemon.start()
-    inner, times = serve(name, daemon.sock, sizes=(10, 5000)), []
+    inner, times = campaign(name, daemon.sock, sizes=(10, 5000)), []
 
     def request(rnd):
         began = time.monotonic()
@@ -237,7 +250,7 @@ def test_long_requests_at_reloads_delay_nobody(daemon, name):
 
     def round_of(hurt):
         answers = []
-        params = {**PROGRAMS[name][1], "SLEEP_MS": str(int(LONG * 1000))}
+        params = {**ALL[name][1], "SLEEP_MS": str(int(LONG * 1000))}
         long = threading.Thread(target=lambda: answers.append(fcgi.get(daemon.sock, b"long", **params)))
         began = time.monotonic()
         long.start()
@@ -266,7 +279,7 @@ def test_long_requests_at_reloads_delay_nobody(daemon, name):
 @pytest.mark.parametrize("name", ["libfcgi", "events"])
 def test_long_request_at_a_reload_completes(daemon, name):
     """It goes on in the old worker, and nobody waits for it."""
-    daemon.write(daemon.pool(command=PROGRAMS[name][0], workers=2))
+    daemon.write(daemon.pool(command=ALL[name][0], workers=2))
     daemon.start()
     with fcgi.Connection(daemon.sock) as slow:
         message = fcgi.message(b"x" * 1000, SLEEP_MS="1500")
@@ -403,7 +416,7 @@ def test_master_killed_while_it_traces(daemon):
         daemon.write(daemon.pool(command=APPS + "/plain", workers=4))
         daemon.start()
         workers = daemon.workers()
-        with Load(8, serve("libfcgi", daemon.sock, (20, 20), (10,))):
+        with Load(8, campaign("libfcgi", daemon.sock, (20, 20), (10,))):
             daemon.send(signal.SIGHUP)
             wait_for(lambda: len(daemon.workers()) > 4 or not set(workers) <= set(daemon.workers()))
             everyone = set(workers) | set(daemon.workers())
@@ -429,6 +442,46 @@ def test_without_the_privilege_to_look(daemon):
     wait_for(lambda: not before & set(daemon.workers()))
     daemon.wait_log("may not look into")
     assert fcgi.get(daemon.sock)
+
+
+# Traces a process as a debugger does: nobody else can. Lets everything happen.
+DEBUGGER = """
+import ctypes, os, signal, sys
+libc = ctypes.CDLL(None)
+pid = int(sys.argv[1])
+assert libc.ptrace(0x4206, pid, None, None) == 0  # PTRACE_SEIZE
+print("traces", flush=True)
+while True:
+    try:
+        _, status = os.waitpid(pid, 0x40000000)  # __WALL
+    except ChildProcessError:
+        break
+    if not os.WIFSTOPPED(status):
+        break
+    if status >> 16 == 128 and os.WSTOPSIG(status) != signal.SIGTRAP:
+        libc.ptrace(0x4208, pid, None, None)  # PTRACE_LISTEN
+    else:
+        libc.ptrace(7, pid, None, ctypes.c_long(0 if status >> 16 else os.WSTOPSIG(status)))  # CONT
+"""
+
+
+@pytest.mark.root
+def test_program_that_cannot_be_traced(daemon):
+    """Somebody else does: it is stopped and looked at until it holds no connection. Said once."""
+    daemon.write(daemon.pool(command=APPS + "/plain", workers=2))
+    daemon.start()
+    with Load(2, campaign("libfcgi", daemon.sock, (0, 5), (10, 5000, 1 << 20))) as load:
+        for _ in range(often(2, 20)):
+            debuggers = [subprocess.Popen([sys.executable, "-c", DEBUGGER, str(p)], stdout=subprocess.PIPE)
+                         for p in daemon.workers()]
+            assert all(d.stdout.readline() == b"traces\n" for d in debuggers)
+            assert daemon.reload() == "ok"
+            for d in debuggers:
+                d.wait(timeout=20)
+                d.stdout.close()
+    assert not load.lost, load.lost[:3]
+    assert daemon.read_log().count("programs cannot be traced") == 1
+    assert "did not stop within" not in daemon.read_log()
 
 
 def test_worker_that_is_stopped_goes_all_the_same(daemon):
