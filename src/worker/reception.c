@@ -23,6 +23,7 @@
 
 #define SHORTAGE_MS 50 /* until descriptors or memory are tried again */
 #define CROWDED_MS 10  /* until siblings are tried again */
+#define RECENT_MS 50   /* whoever has not said all by then is slow */
 
 static uint64_t now_ms(void)
 {
@@ -208,7 +209,7 @@ struct conn *reception_receive(struct reception *r, int handover)
 	struct conn *c = fd >= 0 ? welcome(r, fd) : NULL;
 	if (c == NULL)
 		return NULL;
-	c->kept = true;
+	c->kept = c->given = true;
 	if (conn_push(c, r->parcel, length))
 		return c;
 	reception_drop(r, c);
@@ -256,10 +257,22 @@ void reception_pass_on(struct reception *r, const struct epoll_event *event, boo
 
 	if (c == NULL)
 		return;
-	if (reception_source(event) == RECEPTION_CONN && all_busy)
+	if ((reception_source(event) == RECEPTION_CONN && all_busy) || !reception_give(r, c))
 		hold_on(r, c);
-	else if (!reception_give(r, c))
-		hold_on(r, c);
+}
+
+void reception_share(struct reception *r)
+{
+	struct conn *c = crowd_last(&r->crowd, CONN_HEAD), *before;
+
+	if (c == NULL || kept_is_waiting(r->job->handover[0]))
+		return;
+	uint64_t since = now_ms() + r->crowd.patience[CONN_HEAD] - RECENT_MS;
+	for (; c != NULL && c->deadline >= since; c = before) {
+		before = TAILQ_PREV(c, crowd_list, link);
+		if (!c->given)
+			reception_give(r, c);
+	}
 }
 
 /* At the limit: a sibling serves what comes on the connections that are still here. */
@@ -299,6 +312,7 @@ void reception_rest(struct reception *r)
 void reception_put_back(struct reception *r, struct conn *c)
 {
 	c->kept = true;
+	c->given = false;
 	if (!conn_next(c, &r->input))
 		reception_drop(r, c);
 	else if (c->raw_unread)

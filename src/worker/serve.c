@@ -214,8 +214,10 @@ static void serve_one(struct server *s, const struct epoll_event *events, int co
 				chosen = reception_read(&s->reception, c);
 		}
 	s->passed_over = waits ? s->passed_over + 1 : 0;
-	if (chosen != NULL)
-		serve_request(s, chosen);
+	if (chosen == NULL)
+		return;
+	reception_share(&s->reception);
+	serve_request(s, chosen);
 }
 
 static void handle_events(struct server *s, const struct epoll_event *events, int count)
