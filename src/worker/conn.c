@@ -48,7 +48,7 @@ bool conn_is_idle(const struct conn *c)
 
 bool conn_is_movable(const struct conn *c)
 {
-	return !c->raw_lost;
+	return !c->raw_lost && c->raw_length <= CONN_RAW;
 }
 
 static void drop_raw(struct conn *c)

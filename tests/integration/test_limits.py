@@ -72,6 +72,7 @@ def test_max_requests_under_load_loses_nothing(daemon, apps, keep):
 def test_expired_request_is_answered(daemon, apps):
     """request-timeout: whoever got nothing yet gets 504, on a connection that ends well."""
     serves(daemon, apps, workers=1, request_timeout="300ms")
-    answer = fcgi.get(daemon.sock, SLEEP_MS="60000")
+    answer = fcgi.get(daemon.sock, SLEEP_MS="60000", SCRIPT_NAME="/slow", PATH_INFO="/path?no")
     assert answer.startswith(b"Status: 504 Gateway Timeout\r\n"), answer
     assert fcgi.body_of(fcgi.get(daemon.sock, b"x")) == b"x"
+    daemon.wait_log("GET /slow/path(?![?])")
