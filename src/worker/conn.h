@@ -38,7 +38,7 @@ struct conn {
 	enum conn_list list; /* of the crowd */
 	uint64_t deadline;   /* ms of the monotonic clock; 0: none */
 	bool watched;        /* in the epoll set, though perhaps not armed */
-	bool given;          /* by a sibling, since its last request */
+	uint8_t given;       /* how often by siblings, since its last request */
 	bool kept;           /* the web server has it open between requests */
 	struct fcgi fcgi;
 	uint8_t *head; /* content of FCGI_PARAMS; owned */

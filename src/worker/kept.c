@@ -16,8 +16,8 @@
 
 /* One byte must travel along even where nothing has been read, and the descriptor needs room that
  * is aligned. */
-struct parcel {
-	char byte;
+struct letter {
+	uint8_t times;
 	struct iovec iov[2];
 	struct msghdr msg;
 	union {
@@ -26,11 +26,11 @@ struct parcel {
 	} control;
 };
 
-static void wrap(struct parcel *p, void *bytes, size_t length)
+static void wrap(struct letter *p, const struct kept_parcel *parcel)
 {
 	memset(p, 0, sizeof(*p));
-	p->iov[0] = (struct iovec){ .iov_base = &p->byte, .iov_len = sizeof(p->byte) };
-	p->iov[1] = (struct iovec){ .iov_base = bytes, .iov_len = length };
+	p->iov[0] = (struct iovec){ .iov_base = &p->times, .iov_len = sizeof(p->times) };
+	p->iov[1] = (struct iovec){ .iov_base = parcel->bytes, .iov_len = parcel->length };
 	p->msg.msg_iov = p->iov;
 	p->msg.msg_iovlen = 2;
 	p->msg.msg_control = p->control.bytes;
@@ -51,15 +51,12 @@ bool kept_is_waiting(int handover)
 	return ioctl(handover, SIOCOUTQ, &bytes) != 0 || bytes > 0;
 }
 
-bool kept_send(int handover, int fd, const uint8_t *bytes, size_t length)
+bool kept_send(int handover, int fd, const struct kept_parcel *parcel)
 {
-	struct parcel p;
-	union {
-		const uint8_t *given;
-		void *taken;
-	} constant = { .given = bytes }; /* sendmsg only reads */
+	struct letter p;
 
-	wrap(&p, constant.taken, length);
+	wrap(&p, parcel);
+	p.times = parcel->times;
 	struct cmsghdr *header = CMSG_FIRSTHDR(&p.msg);
 	header->cmsg_level = SOL_SOCKET;
 	header->cmsg_type = SCM_RIGHTS;
@@ -69,7 +66,7 @@ bool kept_send(int handover, int fd, const uint8_t *bytes, size_t length)
 }
 
 /* What was cut, or has no descriptor, is none of ours. */
-static int unwrap(struct parcel *p)
+static int unwrap(struct letter *p)
 {
 	struct cmsghdr *header = CMSG_FIRSTHDR(&p->msg);
 	int fd = -1;
@@ -86,16 +83,17 @@ static int unwrap(struct parcel *p)
 	return fd;
 }
 
-int kept_receive(int handover, uint8_t *bytes, size_t *length)
+int kept_receive(int handover, struct kept_parcel *parcel)
 {
-	struct parcel p;
+	struct letter p;
 
-	wrap(&p, bytes, *length);
+	wrap(&p, parcel);
 	ssize_t n = recvmsg(handover, &p.msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	if (n == 0)
 		errno = EPIPE;
 	if (n <= 0)
 		return -1;
-	*length = (size_t)n - 1;
+	parcel->times = p.times;
+	parcel->length = (size_t)n - 1;
 	return unwrap(&p);
 }

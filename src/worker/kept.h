@@ -16,11 +16,18 @@
 bool kept_has_siblings(int handover);
 /* Does one that was given away still wait? Then every sibling is busy. */
 bool kept_is_waiting(int handover);
-/* Gives a connection to whoever receives first, with bytes that have been read from it already.
- * False: nobody can have it (the pool stops, or too many are under way). Never waits. */
-bool kept_send(int handover, int fd, const uint8_t *bytes, size_t length);
-/* A connection that a sibling gave away; *length is the room at bytes, then what there is. -1 with
- * errno EAGAIN: another was faster; any other errno: there will be no more. Never waits. */
-int kept_receive(int handover, uint8_t *bytes, size_t *length);
+/* What goes with a connection. */
+struct kept_parcel {
+	uint8_t times;  /* that it has been given away */
+	uint8_t *bytes; /* that have been read from it; the owner's */
+	size_t length;
+};
+
+/* Gives a connection to whoever receives first. False: nobody can have it (the pool stops, or too
+ * many are under way). Never waits. */
+bool kept_send(int handover, int fd, const struct kept_parcel *parcel);
+/* A connection that a sibling gave away; parcel->length is the room at bytes, then what there is.
+ * -1 with errno EAGAIN: another was faster; any other errno: there will be no more. Never waits. */
+int kept_receive(int handover, struct kept_parcel *parcel);
 
 #endif

@@ -23,6 +23,7 @@
 
 #define SHORTAGE_MS 50 /* until descriptors or memory are tried again */
 #define CROWDED_MS 10  /* until siblings are tried again */
+#define GIVEN_MOST 16  /* times, while its head is not whole */
 #define RECENT_MS 50   /* whoever has not said all by then is slow */
 
 static uint64_t now_ms(void)
@@ -103,8 +104,11 @@ static void hold(struct reception *r, struct conn *c, enum conn_list list)
 
 bool reception_give(struct reception *r, struct conn *c)
 {
+	const struct kept_parcel parcel = { c->given < UINT8_MAX ? c->given + 1 : UINT8_MAX, c->raw,
+		c->raw_length };
+
 	if (!conn_is_movable(c) || c->list == CONN_LINGERS ||
-		!kept_send(r->job->handover[0], c->fd, c->raw, c->raw_length))
+		!kept_send(r->job->handover[0], c->fd, &parcel))
 		return false;
 	reception_drop(r, c);
 	return true;
@@ -201,16 +205,17 @@ struct conn *reception_accept(struct reception *r, int listener)
 
 struct conn *reception_receive(struct reception *r, int handover)
 {
-	size_t length = sizeof(r->parcel);
-	int fd = kept_receive(handover, r->parcel, &length);
+	struct kept_parcel parcel = { .bytes = r->parcel, .length = sizeof(r->parcel) };
+	int fd = kept_receive(handover, &parcel);
 
 	if (fd < 0 && errno == EPIPE)
 		reception_ignore(r, handover);
 	struct conn *c = fd >= 0 ? welcome(r, fd) : NULL;
 	if (c == NULL)
 		return NULL;
-	c->kept = c->given = true;
-	if (conn_push(c, r->parcel, length))
+	c->kept = true;
+	c->given = parcel.times;
+	if (conn_push(c, parcel.bytes, parcel.length))
 		return c;
 	reception_drop(r, c);
 	return NULL;
@@ -261,16 +266,17 @@ void reception_pass_on(struct reception *r, const struct epoll_event *event, boo
 		hold_on(r, c);
 }
 
+/* Even when all are busy: whoever is free first takes them. */
 void reception_share(struct reception *r)
 {
 	struct conn *c = crowd_last(&r->crowd, CONN_HEAD), *before;
 
-	if (c == NULL || kept_is_waiting(r->job->handover[0]))
+	if (c == NULL)
 		return;
 	uint64_t since = now_ms() + r->crowd.patience[CONN_HEAD] - RECENT_MS;
 	for (; c != NULL && c->deadline >= since; c = before) {
 		before = TAILQ_PREV(c, crowd_list, link);
-		if (!c->given)
+		if (c->given < GIVEN_MOST)
 			reception_give(r, c);
 	}
 }
@@ -312,7 +318,7 @@ void reception_rest(struct reception *r)
 void reception_put_back(struct reception *r, struct conn *c)
 {
 	c->kept = true;
-	c->given = false;
+	c->given = 0;
 	if (!conn_next(c, &r->input))
 		reception_drop(r, c);
 	else if (c->raw_unread)

@@ -68,7 +68,7 @@ bool reception_give(struct reception *r, struct conn *c);
 /* A sibling gets what is behind the event; all_busy: but for those that wait here already. */
 void reception_pass_on(struct reception *r, const struct epoll_event *event, bool all_busy);
 /* Before a request is served: those that have just come, and have not said all yet, would wait for
- * its end. Idle siblings read them meanwhile. Each of them goes once. */
+ * its end. Idle siblings read them meanwhile. */
 void reception_share(struct reception *r);
 /* Those whose time is over are closed. */
 void reception_expire(struct reception *r);
