@@ -14,10 +14,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* One byte must travel along even where nothing has been read, and the descriptor needs room that
+/* Some bytes must travel along even where nothing has been read, and the descriptor needs room that
  * is aligned. */
 struct letter {
-	uint8_t times;
+	uint8_t note[2]; /* times, kept */
 	struct iovec iov[2];
 	struct msghdr msg;
 	union {
@@ -29,7 +29,7 @@ struct letter {
 static void wrap(struct letter *p, const struct kept_parcel *parcel)
 {
 	memset(p, 0, sizeof(*p));
-	p->iov[0] = (struct iovec){ .iov_base = &p->times, .iov_len = sizeof(p->times) };
+	p->iov[0] = (struct iovec){ .iov_base = p->note, .iov_len = sizeof(p->note) };
 	p->iov[1] = (struct iovec){ .iov_base = parcel->bytes, .iov_len = parcel->length };
 	p->msg.msg_iov = p->iov;
 	p->msg.msg_iovlen = 2;
@@ -56,7 +56,8 @@ bool kept_send(int handover, int fd, const struct kept_parcel *parcel)
 	struct letter p;
 
 	wrap(&p, parcel);
-	p.times = parcel->times;
+	p.note[0] = parcel->times;
+	p.note[1] = parcel->kept;
 	struct cmsghdr *header = CMSG_FIRSTHDR(&p.msg);
 	header->cmsg_level = SOL_SOCKET;
 	header->cmsg_type = SCM_RIGHTS;
@@ -93,7 +94,8 @@ int kept_receive(int handover, struct kept_parcel *parcel)
 		errno = EPIPE;
 	if (n <= 0)
 		return -1;
-	parcel->times = p.times;
-	parcel->length = (size_t)n - 1;
+	parcel->times = p.note[0];
+	parcel->kept = p.note[1] != 0;
+	parcel->length = (size_t)n > sizeof(p.note) ? (size_t)n - sizeof(p.note) : 0;
 	return unwrap(&p);
 }

@@ -104,8 +104,12 @@ static void hold(struct reception *r, struct conn *c, enum conn_list list)
 
 bool reception_give(struct reception *r, struct conn *c)
 {
-	const struct kept_parcel parcel = { c->given < UINT8_MAX ? c->given + 1 : UINT8_MAX, c->raw,
-		c->raw_length };
+	const struct kept_parcel parcel = {
+		.times = c->given < UINT8_MAX ? c->given + 1 : UINT8_MAX,
+		.kept = c->kept,
+		.bytes = c->raw,
+		.length = c->raw_length,
+	};
 
 	if (!conn_is_movable(c) || c->list == CONN_LINGERS ||
 		!kept_send(r->job->handover[0], c->fd, &parcel))
@@ -213,7 +217,7 @@ struct conn *reception_receive(struct reception *r, int handover)
 	struct conn *c = fd >= 0 ? welcome(r, fd) : NULL;
 	if (c == NULL)
 		return NULL;
-	c->kept = true;
+	c->kept = parcel.kept;
 	c->given = parcel.times;
 	if (conn_push(c, parcel.bytes, parcel.length))
 		return c;
