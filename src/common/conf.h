@@ -59,6 +59,10 @@ struct conf_pool {
 	uint64_t max_age;                       /* milliseconds; 0: no limit */
 	uint64_t max_memory;                    /* bytes; 0: no limit */
 	uint64_t request_timeout, slow_request; /* milliseconds; 0: none */
+	uint64_t receive_timeout, send_timeout; /* milliseconds; never 0 */
+	uint64_t keepalive_timeout;             /* milliseconds; 0: none */
+	uint64_t max_head;                      /* bytes; never 0 */
+	unsigned max_connections;               /* of one worker; never 0 */
 	uint64_t start_timeout, stop_timeout;   /* milliseconds; never 0 */
 	int stop_signal;
 	char **env;      /* "NAME=VALUE", NULL-terminated; NULL when none */

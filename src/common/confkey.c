@@ -18,6 +18,8 @@
 #define DAY_MS 86400000
 #define AGE_MAX 8640000000 /* 100 days */
 #define REQUESTS_MAX 1000000000
+#define HEAD_MIN (1 << 10)
+#define HEAD_MAX (16 << 20)
 #define NOFILE_MIN 32        /* a worker inside preforkd needs about that to start */
 #define NOFILE_MAX (1 << 30) /* far beyond fs.nr_open */
 
@@ -110,6 +112,21 @@ static const struct confkey keys[] = {
 	{ CONFKEY_POOL, "slow-request", VALUE(DURATION, POOL(slow_request), 0, DAY_MS),
 		"0", workers,
 		"time after which a running request is logged; 0: never" },
+	{ CONFKEY_POOL, "receive-timeout", VALUE(DURATION, POOL(receive_timeout), 1, DAY_MS),
+		"60s", workers,
+		"how long the parameters may take, and a pause in the body" },
+	{ CONFKEY_POOL, "send-timeout", VALUE(DURATION, POOL(send_timeout), 1, DAY_MS),
+		"60s", workers,
+		"how long a client may take nothing of its answer" },
+	{ CONFKEY_POOL, "keepalive-timeout", VALUE(DURATION, POOL(keepalive_timeout), 0, DAY_MS),
+		"75s", workers,
+		"how long a connection stays open without a request; 0: for ever" },
+	{ CONFKEY_POOL, "max-head", VALUE(BYTES, POOL(max_head), HEAD_MIN, HEAD_MAX),
+		"64K", workers,
+		"size of the parameters of one request" },
+	{ CONFKEY_POOL, "max-connections", VALUE(UNSIGNED, POOL(max_connections), 1, 65535),
+		"256", workers,
+		"connections that a worker holds beside the one it serves" },
 	{ CONFKEY_POOL, "start-timeout", VALUE(DURATION, POOL(start_timeout), 1, DAY_MS),
 		"30s", workers,
 		"how long a worker may take until it is ready" },

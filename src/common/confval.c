@@ -161,7 +161,16 @@ static void put_number(const struct slot *slot, FILE *out)
 
 static int set_bytes(const struct slot *slot, const char *text)
 {
-	return units_size(text, field(slot), slot->err);
+	uint64_t *bytes = field(slot);
+	uint64_t min = (uint64_t)slot->value->min, max = (uint64_t)slot->value->max;
+	char low[32], high[32];
+
+	if (units_size(text, bytes, slot->err) != 0)
+		return -1;
+	if (max == 0 || (*bytes >= min && *bytes <= max))
+		return 0;
+	return err_set(slot->err, EX_CONFIG, "size %s is out of range: %s to %s", text,
+		units_size_text(min, low, sizeof(low)), units_size_text(max, high, sizeof(high)));
 }
 
 static void put_bytes(const struct slot *slot, FILE *out)

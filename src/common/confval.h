@@ -19,7 +19,7 @@ enum confval_type {
 	CONFVAL_UNSIGNED,  /* unsigned, min to max */
 	CONFVAL_RANGE,     /* struct conf_range: "N" or "MIN..MAX", min to max */
 	CONFVAL_NUMBER,    /* uint64_t, min to max */
-	CONFVAL_BYTES,     /* uint64_t: a size */
+	CONFVAL_BYTES,     /* uint64_t: a size, min to max where max is given */
 	CONFVAL_INT,       /* int, min to max */
 	CONFVAL_MODE,      /* unsigned, octal, up to max */
 	CONFVAL_DURATION,  /* uint64_t: milliseconds, min to max */

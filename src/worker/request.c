@@ -1,105 +1,149 @@
 /*
- * request: the loop around FCGX_Accept_r() that libfcgi does not offer: with a connection of our
- * own.
+ * request: the parameters as an environment, and what happens when a request takes too long.
  */
 #include "worker/request.h"
 
-#include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
-#include <time.h>
+#include <sysexits.h>
 #include <unistd.h>
 
-#define LINGER_MS 2000 /* in all, for the rest of a request that the application did not read */
-#define LINGER_BYTES (64 << 20)
+#include "common/board.h"
+#include "common/job.h"
+#include "worker/conn.h"
+#include "worker/fcgi.h"
+#include "worker/stream.h"
 
-static FCGX_Request request; /* libfcgi's own state; one for the process */
+#define PATH_MAX_SHOWN (2 * BOARD_PATH)
+#define EXPIRED                            \
+	"Status: 504 Gateway Timeout\r\n"  \
+	"Content-Type: text/plain\r\n\r\n" \
+	"the application took too long to answer\n"
 
-int request_init(void)
+static FCGX_Request request; /* and its streams, one for the process */
+static struct stream_pipe stream;
+static char **environment; /* of the request; grows */
+static size_t environment_room;
+
+/* For the signal handler alone: the request in hand. */
+static struct stream_pipe *volatile in_hand;
+
+/* Reads what has arrived, so that the close does not take the answer away again. */
+static void on_expired(int signo)
 {
-	return FCGX_Init() != 0 || FCGX_InitRequest(&request, -1, 0) != 0 ? -1 : 0;
+	uint8_t bytes[FCGI_HEADER + sizeof(EXPIRED) + FCGI_END_SIZE];
+	size_t length = sizeof(EXPIRED) - 1;
+	struct stream_pipe *pipe = in_hand;
+
+	(void)signo;
+	if (pipe == NULL)
+		return;
+	if (pipe->sent == 0) {
+		int fd = pipe->conn->fd;
+		uint16_t id = pipe->conn->fcgi.id;
+
+		fcgi_put_header(bytes, FCGI_STDOUT, id, length);
+		memcpy(bytes + FCGI_HEADER, EXPIRED, length);
+		fcgi_put_end(bytes + FCGI_HEADER + length, id, EX_TEMPFAIL, FCGI_REQUEST_COMPLETE);
+		(void)!send(fd, bytes, FCGI_HEADER + length + FCGI_END_SIZE,
+			MSG_DONTWAIT | MSG_NOSIGNAL);
+		shutdown(fd, SHUT_WR);
+		for (int i = 0; i < 64 && recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0; i++)
+			;
+	}
+	_exit(EX_TEMPFAIL);
 }
 
-/* Reads away what is left of the body, so that the next request on the connection begins where
- * libfcgi will look for it. False: too much, or the connection is broken. */
-static bool drain_body(void)
+void request_init(uint64_t receive_ms, uint64_t send_ms)
 {
-	char bytes[8192];
-	size_t total = 0;
-	int n;
+	struct sigaction expired = { .sa_handler = on_expired, .sa_flags = SA_RESTART };
 
-	while ((n = FCGX_GetStr(bytes, sizeof(bytes), request.in)) > 0)
-		if ((total += (size_t)n) > LINGER_BYTES)
+	FCGX_Init();
+	stream.receive_ms = receive_ms;
+	stream.send_ms = send_ms;
+	sigaction(JOB_EXPIRED_SIGNAL, &expired, NULL);
+}
+
+/* libfcgi puts the role there too. False: no memory, or the parameters are cut. */
+static bool make_environment(struct conn *conn)
+{
+	static char role[] = "FCGI_ROLE=RESPONDER";
+	int count = fcgi_count_pairs(conn->head, conn->head_length);
+
+	if (count < 0)
+		return false;
+	if ((size_t)count + 2 > environment_room) {
+		char **larger = reallocarray(environment, (size_t)count + 2, sizeof(char *));
+
+		if (larger == NULL)
 			return false;
-	return FCGX_GetError(request.in) == 0;
+		environment = larger;
+		environment_room = (size_t)count + 2;
+	}
+	environment[0] = role;
+	fcgi_split_pairs(conn->head, conn->head_length, environment + 1);
+	environment[count + 1] = NULL;
+	return true;
 }
 
-static bool has_unread_body(void)
+/* Method and path as far as they are known, for whoever looks why it takes so long. */
+static void describe(const struct board_seat *seat)
 {
-	const char *length = FCGX_GetParam("CONTENT_LENGTH", request.envp);
+	char path[PATH_MAX_SHOWN];
+	const char *method = FCGX_GetParam("REQUEST_METHOD", environment);
+	const char *script = FCGX_GetParam("SCRIPT_NAME", environment);
+	const char *info = FCGX_GetParam("PATH_INFO", environment);
 
-	return length != NULL && strtoull(length, NULL, 10) > 0 && !FCGX_HasSeenEOF(request.in);
-}
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+	if (script == NULL || *script == '\0')
+		script = FCGX_GetParam("REQUEST_URI", environment);
+	snprintf(path, sizeof(path), "%s%s", script != NULL ? script : "",
+		info != NULL && FCGX_GetParam("SCRIPT_NAME", environment) == script ? info : "");
+	path[strcspn(path, "?")] = '\0';
+	board_describe(seat, method != NULL ? method : "", path);
 }
 
 /* Closing a socket with unread bytes resets it, and the client may lose the answer. */
-static void close_gently(int fd, bool unread)
+static enum request_end end_of(const struct conn *conn)
 {
-	char bytes[16384];
-	size_t total = 0;
-	ssize_t n;
+	bool keep = conn->fcgi.keep && !stream.ended;
 
-	/* Without a body this finds the closing record of an empty one, if it comes late. */
-	while ((n = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0 && total < LINGER_BYTES) {
-		total += (size_t)n;
-		unread = true;
-	}
-	if (unread && n != 0)
-		shutdown(fd, SHUT_WR);
-	uint64_t end = now_ms() + LINGER_MS;
-	while (unread && n != 0 && total < LINGER_BYTES && now_ms() < end) {
-		struct pollfd readable = { .fd = fd, .events = POLLIN };
-
-		if (poll(&readable, 1, LINGER_MS) != 1)
-			break;
-		n = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
-		if (n < 0)
-			break;
-		total += (size_t)n;
-	}
-	close(fd);
+	if (stream.broken)
+		return REQUEST_CLOSE;
+	if (stream.late)
+		return REQUEST_SHUT;
+	stream_skip(&stream, !keep);
+	if (keep)
+		return stream.ended ? REQUEST_CLOSE : REQUEST_KEEP;
+	return fcgi_is_read(&conn->fcgi) || stream.ended ? REQUEST_CLOSE : REQUEST_SHUT;
 }
 
-enum request_end request_serve(const struct preforkd_app *app, int fd)
+/* With nobody to answer it, a request that cannot be understood ends its connection. */
+enum request_end request_serve(const struct preforkd_app *app, const struct board_seat *seat,
+	struct conn *conn, struct conn_input *input)
 {
-	request.ipcFd = fd;
-	request.keepConnection = 1; /* its first FCGX_Finish_r() leaves the descriptor alone */
-	if (FCGX_Accept_r(&request) != 0)
-		return REQUEST_NONE; /* it has closed the connection */
+	stream.conn = conn;
+	stream.input = input;
+	stream.sent = 0;
+	stream.broken = stream.ended = stream.late = false;
+	if (!make_environment(conn) || stream_open(&request, &stream) != 0)
+		return REQUEST_CLOSE;
+	request.requestId = conn->fcgi.id;
+	request.role = 1;
+	request.envp = environment;
+	request.ipcFd = request.listen_sock = -1; /* there is nothing for libfcgi to close */
+	request.appStatus = 0;
+	in_hand = &stream;
+	board_begin(seat);
+	describe(seat);
 	int status = app->handle(&request);
-	FCGX_SetExitStatus(status, request.out);
-	bool keep = request.keepConnection != 0, unread = has_unread_body();
-	/* The end of the body may come late even where there is none: it belongs to this request.
-	 */
-	if (keep && FCGX_HasSeenEOF(request.in) == 0) {
-		FCGX_FFlush(request.out);
-		keep = drain_body();
-	}
-	request.keepConnection = 1; /* the close is ours */
-	FCGX_Finish_r(&request);
-	fd = request.ipcFd; /* -1 where libfcgi has found it broken and closed it */
-	request.ipcFd = -1;
-	if (keep && fd >= 0)
-		return REQUEST_KEPT;
-	if (fd >= 0)
-		close_gently(fd, unread);
-	return REQUEST_CLOSED;
+	if (status == 0)
+		status = request.appStatus; /* FCGX_SetExitStatus() */
+	stream_finish(&request, &stream, (uint32_t)status);
+	in_hand = NULL;
+	board_end(seat, true);
+	return end_of(conn);
 }

@@ -1,23 +1,32 @@
 /*
- * request: one request on a connection, read and answered through libfcgi.
+ * request: one request whose head is there: parameters, the application, the answer.
  *
- * The only room that knows FCGX_*. It is given a connection and gives it back open or closes it; it
- * never waits for one. Issues of libfcgi 2.4.2 that it works around are named where it does.
+ * Between request_serve() and its return the request is in hand: the scoreboard says so, and
+ * JOB_EXPIRED_SIGNAL ends the process with an answer to it.
  */
 #ifndef PREFORKD_REQUEST_H
 #define PREFORKD_REQUEST_H
 
+#include <stdint.h>
+
 #include "preforkd_app.h"
 
-/* Before anything else. Takes over SIGPIPE, SIGUSR1 and SIGTERM: the caller sets them after it. */
-int request_init(void);
+struct board_seat;
+struct conn;
+struct conn_input;
+
+/* Once, before signals are arranged: libfcgi's own start takes over SIGPIPE, SIGUSR1 and SIGTERM,
+ * and must not come later because an application asks for it. */
+void request_init(uint64_t receive_ms, uint64_t send_ms);
 
 enum request_end {
-	REQUEST_NONE,   /* there was none: the client has gone, or speaks no FastCGI; closed */
-	REQUEST_CLOSED, /* answered, and the connection closed */
-	REQUEST_KEPT,   /* answered, and the client wants the connection open (FCGI_KEEP_CONN) */
+	REQUEST_CLOSE, /* the connection is over */
+	REQUEST_SHUT,  /* the same, but the client still sends and has to read the answer */
+	REQUEST_KEEP,  /* the client wants it open (FCGI_KEEP_CONN) */
 };
 
-enum request_end request_serve(const struct preforkd_app *app, int fd);
+/* What is left of the input belongs to what follows. */
+enum request_end request_serve(const struct preforkd_app *app, const struct board_seat *seat,
+	struct conn *conn, struct conn_input *input);
 
 #endif

@@ -1,48 +1,43 @@
 /*
- * serve: waits for connections and takes them, one request at a time.
+ * serve: the life of a worker inside preforkd: whichever connection has a whole request is served.
  *
- * The wait and the accept are ours; libfcgi (request.c) is only ever given a connection. SIGTERM
- * stays blocked and is read from a descriptor beside the listeners, so that no system call of a
- * request is ever interrupted and a worker is only asked to go when it holds nothing. Several
- * workers wait on one listener: EPOLLEXCLUSIVE wakes one of them for a connection.
- *
- * A connection that the web server wants kept open (FCGI_KEEP_CONN) waits in the same epoll set, so
- * that it does not keep the worker from serving others.
+ * A connection is read without waiting until the head of its request is there; only then it costs
+ * the worker's time, so a slow client holds nobody. SIGTERM stays blocked and is read from a
+ * descriptor beside the listeners, so that no system call of a request is ever interrupted and a
+ * worker is only asked to go when it holds nothing.
  */
 #include "worker/serve.h"
 
 #include <assert.h>
 #include <bsd/unistd.h>
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/board.h"
 #include "common/conf.h"
 #include "common/job.h"
 #include "preforkd_app.h"
+#include "worker/conn.h"
 #include "worker/kept.h"
 #include "worker/module.h"
+#include "worker/reception.h"
 #include "worker/report.h"
 #include "worker/request.h"
 
-#define EVENTS 16
-#define FIRST_BYTE_MS 10
-#define SHORTAGE_MS 50 /* until descriptors or memory are tried again */
+#define LEAVE_MS 2000   /* for the connections that nobody else can have */
+#define PASSED_OVER 8   /* rounds that connections wait behind new ones */
+#define NEAR_PERCENT 90 /* of max-memory */
 #define ORPHAN_SIGNAL SIGRTMIN
-
-/* Those with connections come first, in the order in which they are served. */
-enum source { SOURCE_HANDOVER, SOURCE_LISTENER, SOURCE_KEPT, SOURCE_SIGNAL, SOURCE_LIFELINE };
 
 static_assert(PREFORKD_APP_SHARED == BOARD_SHARED_CELLS, "what modules are promised is there");
 
@@ -50,10 +45,12 @@ struct server {
 	const struct job *job;
 	const struct board_seat *seat;
 	const struct preforkd_app *app;
-	int epoll, signals;
-	bool leaving, abandoned; /* told to go; the master is dead */
-	struct kept kept;
-	int patience; /* ms, with a new connection */
+	int signals;
+	bool abandoned; /* the master is dead */
+	enum board_wish wish;
+	uint64_t served;
+	unsigned passed_over; /* rounds in which a connection had to wait */
+	struct reception reception;
 };
 
 /* For the signal handler alone. */
@@ -76,17 +73,17 @@ static void on_orphaned(int signo)
 	errno = saved;
 }
 
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
 static void set_title(const struct server *s, const char *state)
 {
 	setproctitle("%s worker %u %s", s->job->pool->name, s->job->slot, state);
-}
-
-static int watch_fd(const struct server *s, int fd, enum source source, uint32_t flags)
-{
-	struct epoll_event event = { .events = EPOLLIN | flags,
-		.data.u64 = ((uint64_t)source << 32) | (uint32_t)fd };
-
-	return epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &event);
 }
 
 /* libfcgi takes over PIPE, USR1 and TERM, so it comes first and we have the last word. */
@@ -101,8 +98,9 @@ static int arrange_signals(struct server *s)
 	sigemptyset(&leave);
 	sigaddset(&leave, SIGTERM);
 	sigaddset(&leave, SIGQUIT);
-	if (sigprocmask(SIG_BLOCK, &leave, NULL) != 0 || request_init() != 0)
+	if (sigprocmask(SIG_BLOCK, &leave, NULL) != 0)
 		return -1;
+	request_init(s->job->pool->receive_timeout, s->job->pool->send_timeout);
 	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
 		sigaction(ignored[i], &ignore, NULL);
 	orphan.listeners = s->job->listeners;
@@ -110,19 +108,6 @@ static int arrange_signals(struct server *s)
 	sigaction(ORPHAN_SIGNAL, &release, NULL);
 	s->signals = signalfd(-1, &leave, SFD_CLOEXEC | SFD_NONBLOCK);
 	return s->signals < 0 ? -1 : 0;
-}
-
-static int arrange_epoll(struct server *s)
-{
-	s->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (s->epoll < 0 || watch_fd(s, s->signals, SOURCE_SIGNAL, 0) != 0 ||
-		watch_fd(s, s->job->lifeline_fd, SOURCE_LIFELINE, 0) != 0 ||
-		watch_fd(s, s->job->handover[1], SOURCE_HANDOVER, EPOLLEXCLUSIVE) != 0)
-		return -1;
-	for (size_t i = 0; i < s->job->listener_count; i++)
-		if (watch_fd(s, s->job->listeners[i], SOURCE_LISTENER, EPOLLEXCLUSIVE) != 0)
-			return -1;
-	return 0;
 }
 
 static void start_application(struct server *s)
@@ -146,223 +131,204 @@ static void start_application(struct server *s)
 			"start of application %s returned %d", s->app->name, rc);
 }
 
-/* Busy from the first byte: a worker that dies while it reads died of a request. */
-static bool serve_connection(struct server *s, int fd)
+static void wish(struct server *s, enum board_wish what)
 {
-	board_begin(s->seat);
+	if (what <= s->wish)
+		return;
+	s->wish = what;
+	board_set_wish(s->seat, what);
+}
+
+/* A twentieth before the end a replacement is wanted; of a few, with the last one. */
+static void note_begin(struct server *s)
+{
+	uint64_t most = s->job->max_requests;
+
+	s->served++;
+	if (most > 0 && s->served >= most - most / 20)
+		wish(s, BOARD_GOES_SOON);
+}
+
+static void note_end(struct server *s)
+{
+	uint64_t most = s->job->max_memory;
+	struct rusage usage;
+
+	if (s->job->max_requests > 0 && s->served >= s->job->max_requests)
+		wish(s, BOARD_GOES_NOW);
+	if (most == 0 || getrusage(RUSAGE_SELF, &usage) != 0)
+		return;
+	uint64_t size = (uint64_t)usage.ru_maxrss * 1024;
+	if (size >= most)
+		wish(s, BOARD_GOES_NOW);
+	else if (size >= most / 100 * NEAR_PERCENT)
+		wish(s, BOARD_GOES_SOON);
+}
+
+static void serve_request(struct server *s, struct conn *c)
+{
+	struct reception *r = &s->reception;
+
 	set_title(s, "busy");
-	enum request_end end = request_serve(s->app, fd);
-	board_end(s->seat, end != REQUEST_NONE);
+	note_begin(s);
+	enum request_end end = request_serve(s->app, s->seat, c, &r->input);
+	note_end(s);
 	set_title(s, "idle");
-	return end == REQUEST_KEPT;
-}
-
-/* Closing alone would not take it out of the set: it may be open elsewhere. */
-static void unkeep(struct server *s, int fd)
-{
-	epoll_ctl(s->epoll, EPOLL_CTL_DEL, fd, NULL);
-	kept_forget(&s->kept, fd);
-}
-
-static void drop(struct server *s, int fd)
-{
-	unkeep(s, fd);
-	close(fd);
-}
-
-/* One more than we can keep is closed. */
-static void keep(struct server *s, int fd)
-{
-	if (watch_fd(s, fd, SOURCE_KEPT, 0) != 0)
-		close(fd);
-	else if (!kept_add(&s->kept, fd))
-		drop(s, fd);
-}
-
-static bool is_silent(int fd)
-{
-	struct pollfd readable = { .fd = fd, .events = POLLIN };
-
-	return poll(&readable, 1, 0) == 0;
-}
-
-/* A web server sends the first byte right after the connect. While clients come that do not, we
- * have less patience with each: the others wait for us. */
-static bool stays_silent(struct server *s, int fd)
-{
-	struct pollfd readable = { .fd = fd, .events = POLLIN };
-	bool silent = poll(&readable, 1, s->patience) == 0;
-
-	if (silent && s->patience > 1)
-		s->patience /= 2;
-	else if (!silent && s->patience < FIRST_BYTE_MS)
-		s->patience++;
-	return silent;
-}
-
-static enum source source_of(const struct epoll_event *event)
-{
-	return (enum source)(event->data.u64 >> 32);
-}
-
-static int fd_of(const struct epoll_event *event)
-{
-	return (int)(uint32_t)event->data.u64;
-}
-
-/* Nothing can be accepted: the listener was shut down by somebody who shares it, or descriptors or
- * memory are short. Both would make the loop spin. */
-static void mend_accept(struct server *s, int listener)
-{
-	if (errno == EINVAL) {
-		epoll_ctl(s->epoll, EPOLL_CTL_DEL, listener, NULL);
-		fprintf(stderr, "a listener was shut down by another process\n");
-		return;
-	}
-	if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
-		return;
-	int idle = kept_take(&s->kept);
-	if (idle >= 0)
-		drop(s, idle);
+	if (end == REQUEST_SHUT)
+		reception_linger(r, c);
+	else if (end == REQUEST_CLOSE)
+		reception_drop(r, c);
 	else
-		poll(NULL, 0, SHORTAGE_MS);
+		reception_put_back(r, c);
 }
 
-/* libfcgi would wait for the first byte and serve nobody else meanwhile: whoever does not send it
- * is put aside. */
-static int take_new(struct server *s, int listener)
+/* New connections go before those that are here, but not for ever. */
+static const enum reception_source *order_of(const struct server *s)
 {
-	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	static const enum reception_source usual[] = { RECEPTION_HANDOVER, RECEPTION_LISTENER,
+		RECEPTION_CONN };
+	static const enum reception_source other[] = { RECEPTION_CONN, RECEPTION_HANDOVER,
+		RECEPTION_LISTENER };
 
-	if (fd < 0)
-		mend_accept(s, listener);
-	if (fd >= 0 && stays_silent(s, fd)) {
-		keep(s, fd);
-		return -1;
-	}
-	return fd;
+	return s->passed_over < PASSED_OVER ? usual : other;
 }
 
-static int take_over(struct server *s, int handover)
-{
-	int fd = kept_receive(handover);
-
-	if (fd < 0 && errno == EPIPE)
-		epoll_ctl(s->epoll, EPOLL_CTL_DEL, handover, NULL);
-	if (fd >= 0 && is_silent(fd)) {
-		keep(s, fd);
-		return -1;
-	}
-	return fd;
-}
-
-/* The connection behind an event, if a request has arrived on it; no longer in the epoll set unless
- * it is a kept one. -1: none. */
-static int ready_connection(struct server *s, const struct epoll_event *event)
-{
-	switch (source_of(event)) {
-	case SOURCE_HANDOVER:
-		return take_over(s, fd_of(event));
-	case SOURCE_LISTENER:
-		return orphan.orphaned ? -1 : take_new(s, fd_of(event));
-	case SOURCE_KEPT:
-		return fd_of(event);
-	default:
-		return -1;
-	}
-}
-
-/* We can serve one, and were perhaps the only one to be woken for the others: siblings get them. */
-static void pass_on(struct server *s, const struct epoll_event *event)
-{
-	int to = s->job->handover[0], fd = ready_connection(s, event);
-
-	if (fd >= 0 && source_of(event) == SOURCE_KEPT)
-		unkeep(s, fd);
-	if (fd >= 0 && !kept_send(to, fd))
-		keep(s, fd);
-}
-
-/* Serves the first connection that has a request: those that siblings could not take, new ones,
- * kept ones. The rest of the events is passed on before that. */
+/* Serves the first connection that has a request; the rest of the events is passed on before that.
+ */
 static void serve_one(struct server *s, const struct epoll_event *events, int count)
 {
 	/* One waits there already: then all are busy, and would only push kept ones to and fro. */
 	bool all_busy = count > 1 && kept_is_waiting(s->job->handover[0]);
-	const struct epoll_event *chosen = NULL;
-	int fd = -1;
+	const enum reception_source *order = order_of(s);
+	struct conn *chosen = NULL, *c;
+	bool waits = false;
 
-	for (enum source source = 0; source <= SOURCE_KEPT; source++)
+	for (int rank = 0; rank <= RECEPTION_CONN; rank++)
 		for (int i = 0; i < count; i++) {
-			if (source_of(&events[i]) != source)
+			if (reception_source(&events[i]) != order[rank])
 				continue;
-			if (fd >= 0 && !(all_busy && source == SOURCE_KEPT)) {
-				pass_on(s, &events[i]);
-			} else if (fd < 0) {
-				fd = ready_connection(s, &events[i]);
-				chosen = &events[i];
-			}
+			if (chosen != NULL) {
+				waits = waits || order[rank] == RECEPTION_CONN;
+				reception_pass_on(&s->reception, &events[i], all_busy);
+			} else if ((c = reception_connection(&s->reception, &events[i])) != NULL)
+				chosen = reception_read(&s->reception, c);
 		}
-	if (fd < 0)
+	s->passed_over = waits ? s->passed_over + 1 : 0;
+	if (chosen == NULL)
 		return;
-	/* Not in the set while it is served: a handler may fork, and what it closes then stays
-	 * open. */
-	if (source_of(chosen) == SOURCE_KEPT)
-		unkeep(s, fd);
-	if (serve_connection(s, fd))
-		keep(s, fd);
+	reception_share(&s->reception);
+	serve_request(s, chosen);
+}
+
+static void handle_events(struct server *s, const struct epoll_event *events, int count)
+{
+	struct reception *r = &s->reception;
+
+	if (r->resting)
+		reception_give_all(r, events, count);
+	else
+		serve_one(s, events, count);
+	if (s->wish == BOARD_GOES_NOW && !r->resting && !orphan.orphaned)
+		reception_rest(r);
+	reception_expire(r);
 }
 
 /* Told to leave beside new connections: it leaves, and takes none of them. */
-static void handle_events(struct server *s, const struct epoll_event *events, int count)
+static bool look_for_the_end(struct server *s, const struct epoll_event *events, int count)
 {
+	bool leaving = false;
+
 	for (int i = 0; i < count; i++) {
-		s->abandoned = s->abandoned || source_of(&events[i]) == SOURCE_LIFELINE;
-		s->leaving = s->leaving || s->abandoned || source_of(&events[i]) == SOURCE_SIGNAL;
+		enum reception_source source = reception_source(&events[i]);
+
+		s->abandoned = s->abandoned || source == RECEPTION_LIFELINE;
+		leaving = leaving || source == RECEPTION_SIGNAL;
 	}
-	if (!s->leaving && !orphan.orphaned)
-		serve_one(s, events, count);
+	return leaving || s->abandoned || orphan.orphaned;
 }
 
 /* Whoever cannot be given to a sibling is served if a request has arrived. */
-static void part_with(struct server *s, int fd, bool alone)
+static void part_with(struct server *s, struct conn *c)
 {
-	if (!alone && kept_send(s->job->handover[0], fd))
+	struct reception *r = &s->reception;
+
+	if ((!r->alone && reception_give(r, c)) || (c = reception_read(r, c)) == NULL)
 		return;
-	if (is_silent(fd) || serve_connection(s, fd))
-		close(fd);
+	if (s->wish == BOARD_GOES_NOW)
+		reception_drop(r, c);
+	else
+		serve_request(s, c);
 }
 
-/* Siblings get the kept connections. They also get what we were woken for: if the word to leave
- * came at the same time nobody else has been, and it would wait until the next one wakes somebody.
- */
+/* Those that have to stay are at the end of the list again. */
+static void part_with_list(struct server *s, enum conn_list list)
+{
+	struct crowd *crowd = &s->reception.crowd;
+	struct conn *c;
+
+	for (unsigned n = crowd->count; n > 0 && (c = crowd_first(crowd, list)) != NULL; n--) {
+		crowd_take(crowd, c);
+		part_with(s, c);
+	}
+}
+
+/* For those that nobody else can have: half a request, or an answer that is not read yet. */
+static void serve_the_rest(struct server *s)
+{
+	struct reception *r = &s->reception;
+	struct epoll_event events[RECEPTION_EVENTS];
+	uint64_t now = now_ms(), end = now + LEAVE_MS;
+	struct conn *c;
+
+	reception_ignore(r, s->signals);
+	reception_ignore(r, s->job->lifeline_fd);
+	for (; r->crowd.count > 0 && now < end; now = now_ms()) {
+		int n = reception_wait(r, events, (int)(end - now));
+
+		for (int i = 0; i < n; i++)
+			if ((c = reception_connection(r, &events[i])) != NULL)
+				part_with(s, c);
+		reception_expire(r);
+	}
+}
+
+/* Siblings get the connections. They also get what we were woken for: if the word to leave came at
+ * the same time nobody else has been, and it would wait until the next one wakes somebody. */
 static void leave_connections(struct server *s)
 {
-	bool alone = s->abandoned || orphan.orphaned || !kept_has_siblings(s->job->handover[0]);
-	int fd;
+	struct reception *r = &s->reception;
+	const struct job *job = s->job;
+	struct conn *c;
 
-	for (size_t i = 0; i < s->job->listener_count && !alone; i++)
-		if ((fd = accept4(s->job->listeners[i], NULL, NULL, SOCK_CLOEXEC)) >= 0)
-			part_with(s, fd, alone);
-	if (!alone && (fd = kept_receive(s->job->handover[1])) >= 0)
-		part_with(s, fd, alone);
-	while ((fd = kept_take(&s->kept)) >= 0)
-		part_with(s, fd, alone);
+	r->alone = s->abandoned || orphan.orphaned || !kept_has_siblings(job->handover[0]);
+	r->leaving = true;
+	for (size_t i = 0; i < job->listener_count && !orphan.orphaned && !r->resting; i++) {
+		reception_ignore(r, job->listeners[i]);
+		if (!r->alone && (c = reception_accept(r, job->listeners[i])) != NULL)
+			part_with(s, c);
+	}
+	reception_ignore(r, job->handover[1]);
+	if (!r->alone && !r->resting && (c = reception_receive(r, job->handover[1])) != NULL)
+		part_with(s, c);
+	for (enum conn_list list = 0; list < CONN_LINGERS; list++)
+		part_with_list(s, list);
+	serve_the_rest(s);
 }
 
 void serve(const struct job *job, const struct board_seat *seat)
 {
 	static struct server server;
 	struct server *s = &server;
-	struct epoll_event events[EVENTS];
+	struct epoll_event events[RECEPTION_EVENTS];
+	int n = 0;
 
 	s->job = job;
 	s->seat = seat;
-	s->patience = FIRST_BYTE_MS;
-	kept_limit(&s->kept);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	set_title(s, "starting");
-	if (arrange_signals(s) != 0 || arrange_epoll(s) != 0)
+	if (arrange_signals(s) != 0 || reception_open(&s->reception, job) != 0 ||
+		reception_watch(&s->reception, s->signals, RECEPTION_SIGNAL, 0) != 0 ||
+		reception_watch(&s->reception, job->lifeline_fd, RECEPTION_LIFELINE, 0) != 0)
 		report_failure(job->start_fd, EX_OSERR, "cannot arrange the accept loop: %s",
 			strerror(errno));
 	if (prctl(PR_SET_PDEATHSIG, ORPHAN_SIGNAL, 0, 0, 0) != 0 || getppid() != job->master)
@@ -370,8 +336,10 @@ void serve(const struct job *job, const struct board_seat *seat)
 	start_application(s);
 	set_title(s, "idle");
 	report_ready(job->start_fd);
-	while (!s->leaving && !orphan.orphaned)
-		handle_events(s, events, epoll_wait(s->epoll, events, EVENTS, -1));
+	while (!look_for_the_end(s, events, n)) {
+		handle_events(s, events, n);
+		n = reception_wait(&s->reception, events, -1);
+	}
 	leave_connections(s);
 	if (s->app->stop != NULL)
 		s->app->stop();

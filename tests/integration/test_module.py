@@ -160,3 +160,26 @@ def test_idle_workers_take_what_a_busy_one_holds(daemon, apps):
     make(gate)
     for c in kept:
         c.close()
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("keep", [False, True])
+def test_calls_of_libfcgi(daemon, apps, keep):
+    """All functions on streams, and those that look behind them, on one connection or many."""
+    daemon.write(daemon.pool(module=apps + "/module_calls", workers=1))
+    daemon.start()
+    worker = daemon.workers()[0]
+    expected = {"exit-status": (b"5", 300), "filter": (b"0", 0), "unget": (b"5", 0),
+                "close": (b"5", 0), "flush": (b"5", 0), "is-cgi": (b"1", 0), "finish": (b"5", 0)}
+    c = fcgi.Connection(daemon.sock)
+    for call, (number, status) in expected.items():
+        for _ in range(2):
+            answer = c.request(b"hello", keep=keep, CALL=call)
+            assert (fcgi.body_of(answer[0]), answer[1]) == (number + b"\n", status), call
+            if call == "close":
+                assert c.stderr.endswith(b"to the log of the server")
+            if not keep:
+                c.close()
+                c = fcgi.Connection(daemon.sock)
+    c.close()
+    assert daemon.workers() == [worker]

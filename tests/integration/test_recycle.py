@@ -8,7 +8,7 @@ import pytest
 import fcgi
 from daemon import APPS, often, wait_for
 from load import Load
-from test_retire import PROGRAMS, pool_of, serve
+from programs import PROGRAMS, pool_of, serve
 
 
 def changes(daemon, count):

@@ -1,6 +1,5 @@
 """Programs that know nothing of preforkd are retired without losing a request."""
 
-import http.client
 import os
 import re
 import signal
@@ -14,107 +13,9 @@ import pytest
 import fcgi
 from daemon import APPS, BINARY, SOAK, free_port, often, status, wait_for
 from load import Load
+from programs import PROGRAMS, browse, compare, for_program, pool_of, serve
 
-SIZES = (0, 0, 10, 10, 5000, 5000, 5000, 1 << 20)
-CGI = {"QUERY_STRING": "", "REDIRECT_STATUS": "200", "SERVER_NAME": "x", "SERVER_PROTOCOL": "HTTP/1.1",
-       "SERVER_PORT": "80"}
-WMS = "map=%s/hello.map&SERVICE=WMS&VERSION=1.3.0&REQUEST=GetCapabilities" % APPS
-# what runs, parameters, sizes of bodies (none: GET, always the same answer), more keys of the pool
-PROGRAMS = {
-    "libfcgi": (APPS + "/plain", {}, SIZES, {}),
-    "perl": ("/usr/bin/perl %s/perl_fcgi.pl" % APPS, {}, SIZES, {}),
-    "php-cgi": ("/usr/bin/php-cgi", {**CGI, "SCRIPT_FILENAME": APPS + "/hello.php"}, SIZES, {}),
-    "fcgiwrap": ("/usr/sbin/fcgiwrap", {**CGI, "SCRIPT_FILENAME": APPS + "/hello.cgi"}, (0, 10, 5000), {}),
-    "ruby": ("/usr/bin/ruby %s/ruby_fcgi.rb" % APPS, {}, SIZES, {}),
-    "events": (APPS + "/events", {}, SIZES, {}),
-    "threads": (APPS + "/threads", {}, SIZES, {}),
-}
-ALL = {
-    **PROGRAMS,
-    "mapserver": ("/usr/lib/cgi-bin/mapserv", {**CGI, "QUERY_STRING": WMS}, None,
-                  {"env_MAPSERVER_CONFIG_FILE": APPS + "/mapserver.conf"}),
-    "processes of a thread": (APPS + "/threads", {}, SIZES, {"env_THREAD_FORKS": 1}),
-    "php-cgi with children": ("/usr/bin/php-cgi", {**CGI, "SCRIPT_FILENAME": APPS + "/hello.php"}, SIZES,
-                              {"env_PHP_FCGI_CHILDREN": 3}),
-    "out of its group": ("/usr/bin/perl %s/perl_fcgi.pl" % APPS, {}, SIZES, {"env_LEAVE_GROUP": 1}),
-}
 LONG = 3.0  # seconds of a long request
-
-
-def pool_of(daemon, name, **keys):
-    """The pool of a program; a listener that many take connections from, with a queue."""
-    return daemon.pool(command=ALL[name][0], **ALL[name][3], **keys)
-
-
-def compare(body, answer):
-    """The body comes back whole, behind what the program puts before it."""
-    if not answer.endswith(body) or len(answer) > len(body) + 20:
-        raise fcgi.Lost("%d bytes became %d" % (len(body), len(answer)))
-
-
-def serve(_program):
-    """A request function: random bodies, every byte compared."""
-    def make(address, params, sizes):
-        def request(rnd):
-            body = rnd.randbytes(rnd.choice(sizes))
-            compare(body, fcgi.body_of(fcgi.get(address, body, **params)))
-        return request
-    return make
-
-
-def campaign(name, address, delay=(0, 20), sizes=None):
-    """A request function: random bodies and delays (ms), every byte compared."""
-    _, params, usual, _ = ALL[name]
-    sizes = sizes or usual
-    expected = None if sizes else fcgi.body_of(fcgi.get(address, **params))
-
-    def request(rnd):
-        body = rnd.randbytes(rnd.choice(sizes)) if sizes else b""
-        more = {"SLEEP_MS": str(rnd.randint(*delay))} if sizes else {"REQUEST_METHOD": "GET"}
-        answer = fcgi.body_of(fcgi.get(address, body, **{**params, **more}))
-        if sizes:
-            compare(body, answer)
-        elif answer != expected:
-            raise fcgi.Lost("another answer: %r" % answer[:80])
-    return request
-
-
-def browse(name, port):
-    """The same through a web server; it hands on the delay."""
-    _, params, sizes, _ = ALL[name]
-    path = "/?" + params.get("QUERY_STRING", "")
-
-    def fetch(method, body, headers):
-        c = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-        try:
-            c.request(method, path, body, headers)
-            answer = c.getresponse()
-            text = answer.read()
-        finally:
-            c.close()
-        if answer.status != 200:
-            raise fcgi.Lost("status %d" % answer.status)
-        return text
-    expected = None if sizes else fetch("GET", None, {})
-
-    def request(rnd):
-        if sizes is None:
-            assert fetch("GET", None, {}) == expected
-            return
-        body = rnd.randbytes(rnd.choice(sizes))
-        compare(body, fetch("POST", body, {"X-Sleep-Ms": str(rnd.randint(0, 20))}))
-    return request
-
-
-def for_program(name):
-    """nginx for a pool with "command": connections are not kept; nothing is tried a second time."""
-    def edit(text):
-        more = "".join('fastcgi_param %s "%s";\n' % (k, v) for k, v in ALL[name][1].items()
-                       if not re.search(r"^\s*fastcgi_param %s " % k, text, re.M))
-        more += "fastcgi_param SLEEP_MS $http_x_sleep_ms;\nfastcgi_next_upstream off;\n"
-        text = re.sub(r"keepalive 16;|fastcgi_keep_conn on;|fastcgi_next_upstream error timeout;", "", text)
-        return text.replace("fastcgi_pass preforkd;", "fastcgi_pass preforkd;\n" + more)
-    return edit
 
 
 def retired(daemon):
@@ -142,7 +43,7 @@ def test_reload_and_scaling_lose_nothing(daemon, nginx, name, front):
     keys = {"listen": address, "listen-mode": "0666"} if front == "directly" else {"listen": address}
     daemon.write(pool_of(daemon, name, workers=8, **keys))
     daemon.start()
-    request = campaign(name, address) if front == "directly" else \
+    request = serve(name, address) if front == "directly" else \
         browse(name, int(nginx(address, for_program(name)).rsplit(":", 1)[1].strip("/")))
     slow = name in ("ruby", "php-cgi with children")
     begun = time.monotonic()
@@ -219,7 +120,7 @@ def test_group_without_an_idle_moment(daemon, name):
     daemon.write(pool_of(daemon, name, workers=2))
     daemon.start()
     took = []
-    with Load(16, campaign(name, daemon.sock, (5, 5), (10, 5000))) as load:
+    with Load(16, serve(name, daemon.sock, (5, 5), (10, 5000))) as load:
         for _ in range(often(3, 50)):
             goal = load.done + 50
             wait_for(lambda: load.done > goal)
@@ -241,7 +142,7 @@ def test_long_requests_at_reloads_delay_nobody(daemon, name):
     beside such a request without a HUP."""
     daemon.write(pool_of(daemon, name, workers=8))
     daemon.start()
-    inner, times = campaign(name, daemon.sock, sizes=(10, 5000)), []
+    inner, times = serve(name, daemon.sock, sizes=(10, 5000)), []
 
     def request(rnd):
         began = time.monotonic()
@@ -250,7 +151,7 @@ def test_long_requests_at_reloads_delay_nobody(daemon, name):
 
     def round_of(hurt):
         answers = []
-        params = {**ALL[name][1], "SLEEP_MS": str(int(LONG * 1000))}
+        params = {**PROGRAMS[name][1], "SLEEP_MS": str(int(LONG * 1000))}
         long = threading.Thread(target=lambda: answers.append(fcgi.get(daemon.sock, b"long", **params)))
         began = time.monotonic()
         long.start()
@@ -279,7 +180,7 @@ def test_long_requests_at_reloads_delay_nobody(daemon, name):
 @pytest.mark.parametrize("name", ["libfcgi", "events"])
 def test_long_request_at_a_reload_completes(daemon, name):
     """It goes on in the old worker, and nobody waits for it."""
-    daemon.write(daemon.pool(command=ALL[name][0], workers=2))
+    daemon.write(daemon.pool(command=PROGRAMS[name][0], workers=2))
     daemon.start()
     with fcgi.Connection(daemon.sock) as slow:
         message = fcgi.message(b"x" * 1000, SLEEP_MS="1500")
@@ -416,7 +317,7 @@ def test_master_killed_while_it_traces(daemon):
         daemon.write(daemon.pool(command=APPS + "/plain", workers=4))
         daemon.start()
         workers = daemon.workers()
-        with Load(8, campaign("libfcgi", daemon.sock, (20, 20), (10,))):
+        with Load(8, serve("libfcgi", daemon.sock, (20, 20), (10,))):
             daemon.send(signal.SIGHUP)
             wait_for(lambda: len(daemon.workers()) > 4 or not set(workers) <= set(daemon.workers()))
             everyone = set(workers) | set(daemon.workers())
@@ -470,7 +371,7 @@ def test_program_that_cannot_be_traced(daemon):
     """Somebody else does: it is stopped and looked at until it holds no connection. Said once."""
     daemon.write(daemon.pool(command=APPS + "/plain", workers=2))
     daemon.start()
-    with Load(2, campaign("libfcgi", daemon.sock, (0, 5), (10, 5000, 1 << 20))) as load:
+    with Load(2, serve("libfcgi", daemon.sock, (0, 5), (10, 5000, 1 << 20))) as load:
         for _ in range(often(2, 20)):
             debuggers = [subprocess.Popen([sys.executable, "-c", DEBUGGER, str(p)], stdout=subprocess.PIPE)
                          for p in daemon.workers()]

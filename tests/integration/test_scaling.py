@@ -10,7 +10,7 @@ import pytest
 import fcgi
 from daemon import APPS, free_port, often, status, wait_for
 from load import Load
-from test_retire import serve
+from programs import serve
 
 KINDS = {"command": {"command": APPS + "/plain"}, "module": {"module": APPS + "/module_echo"}}
 KIND_AND_FAMILY = [(k, f) for k in KINDS for f in ("unix", "tcp")]

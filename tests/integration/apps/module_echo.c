@@ -1,7 +1,7 @@
 /* A module for tests: answers with the body it got, byte for byte. Parameters: SLEEP_MS waits
  * between reading and answering, UNTIL waits there for a file to appear, NOREAD leaves the body
  * unread, CRASH aborts, PRINT goes to stderr, SHARED counts in cell 1 of the pool's memory.
- * Arguments: "fail" makes start fail. */
+ * PID asks for X-Pid; X-Error tells of a body that was cut. Arguments: "fail" makes start fail. */
 #include <preforkd_app.h>
 
 #include <stdio.h>
@@ -71,6 +71,10 @@ static int handle(FCGX_Request *request)
 	if (FCGX_GetParam("SHARED", request->envp) != NULL)
 		FCGX_FPrintF(request->out, "X-Shared: %d\r\n",
 			(int)__atomic_add_fetch(&env->shared[1], 1, __ATOMIC_RELAXED));
+	if (FCGX_GetParam("PID", request->envp) != NULL)
+		FCGX_FPrintF(request->out, "X-Pid: %d\r\n", (int)getpid());
+	if (FCGX_GetError(request->in) != 0)
+		FCGX_FPrintF(request->out, "X-Error: %d\r\n", FCGX_GetError(request->in));
 	FCGX_PutS("\r\n", request->out);
 	FCGX_PutStr(body, (int)size, request->out);
 	free(body);

@@ -1,0 +1,45 @@
+/*
+ * crowd: all connections of a worker that are not being served, and when their patience ends.
+ *
+ * Three lists, each in the order of its deadlines, since all in a list have the same time: kept
+ * ones without a request, those whose head is not whole, and those that still have to read an
+ * answer. Makes no system call but the close.
+ */
+#ifndef PREFORKD_CROWD_H
+#define PREFORKD_CROWD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "worker/conn.h"
+
+TAILQ_HEAD(crowd_list, conn);
+
+struct crowd {
+	struct crowd_list lists[CONN_LISTS];
+	uint64_t patience[CONN_LISTS]; /* ms; 0: no end */
+	struct conn **by_fd;
+	size_t by_fd_room;
+	unsigned count;
+};
+
+void crowd_init(struct crowd *crowd, uint64_t head_ms, uint64_t kept_ms);
+
+/* Puts it at the end of a list; one that is in it already stays where it is. False: no memory. */
+bool crowd_put(struct crowd *crowd, struct conn *c, enum conn_list list, uint64_t now);
+/* Not in any list any more; now the caller's. */
+void crowd_take(struct crowd *crowd, struct conn *c);
+/* NULL: the descriptor is none of ours. */
+struct conn *crowd_find(const struct crowd *crowd, int fd);
+
+/* The first of a list, which is the oldest, and the last; NULL: it is empty. */
+struct conn *crowd_first(const struct crowd *crowd, enum conn_list list);
+struct conn *crowd_last(const struct crowd *crowd, enum conn_list list);
+/* The one that goes when there are too many: the oldest without a whole head. NULL: none. */
+struct conn *crowd_victim(const struct crowd *crowd);
+/* One whose time is over, or NULL. */
+struct conn *crowd_expired(const struct crowd *crowd, uint64_t now);
+/* ms until there is one; -1: never. */
+int crowd_wait(const struct crowd *crowd, uint64_t now);
+
+#endif

@@ -1,0 +1,423 @@
+/*
+ * fcgi: the state machine. Section numbers are those of the FastCGI specification 1.0.
+ *
+ * Trusts no length: all arithmetic is on what is left of what was given. Never waits for a whole
+ * record, so that no record can make it keep more than a few bytes.
+ */
+#include "worker/fcgi.h"
+
+#include <string.h>
+
+#define VERSION 1
+#define RESPONDER 1
+#define KEEP_CONN 1
+#define LONG_LENGTH 0x80u
+
+enum stage { STAGE_NONE, STAGE_PARAMS, STAGE_BODY, STAGE_READ };
+enum use { USE_SKIP, USE_BEGIN, USE_PARAMS, USE_BODY, USE_ASK, USE_UNKNOWN };
+enum ask_step { ASK_NAME_LENGTH, ASK_VALUE_LENGTH, ASK_NAME, ASK_VALUE };
+
+/* What FCGI_GET_VALUES can ask for (4.1). */
+static const char *const values[] = { "FCGI_MAX_CONNS", "FCGI_MAX_REQS", "FCGI_MPXS_CONNS" };
+#define VALUES (sizeof(values) / sizeof(values[0]))
+#define DIGITS 10
+
+void fcgi_put_header(uint8_t out[FCGI_HEADER], enum fcgi_type type, uint16_t id, size_t content)
+{
+	out[0] = VERSION;
+	out[1] = (uint8_t)type;
+	out[2] = (uint8_t)(id >> 8);
+	out[3] = (uint8_t)id;
+	out[4] = (uint8_t)(content >> 8);
+	out[5] = (uint8_t)content;
+	out[6] = out[7] = 0;
+}
+
+void fcgi_put_end(
+	uint8_t out[FCGI_END_SIZE], uint16_t id, uint32_t app_status, enum fcgi_status status)
+{
+	fcgi_put_header(out, FCGI_END_REQUEST, id, 8);
+	memset(out + FCGI_HEADER, 0, 8);
+	for (unsigned i = 0; i < 4; i++)
+		out[FCGI_HEADER + i] = (uint8_t)(app_status >> (24 - 8 * i));
+	out[FCGI_HEADER + 4] = (uint8_t)status;
+}
+
+static void say(struct fcgi_event *event, enum fcgi_event_kind kind)
+{
+	event->kind = kind;
+}
+
+static void reply(struct fcgi *f, struct fcgi_event *event, size_t length)
+{
+	event->kind = FCGI_REPLY;
+	event->bytes = f->reply;
+	event->length = length;
+}
+
+static void end_other(
+	struct fcgi *f, struct fcgi_event *event, uint16_t id, enum fcgi_status status)
+{
+	fcgi_put_end(f->reply, id, 0, status);
+	reply(f, event, FCGI_END_SIZE);
+}
+
+/* The pair in hand is complete, or its name is. */
+static void ask_note(struct fcgi_ask *ask)
+{
+	for (size_t i = 0; i < VALUES; i++)
+		if (strlen(values[i]) == ask->got && memcmp(values[i], ask->name, ask->got) == 0)
+			ask->found |= 1u << i;
+}
+
+/* Leaves fields that are empty. */
+static void ask_advance(struct fcgi_ask *ask)
+{
+	if (ask->step == ASK_NAME && ask->length[0] == 0) {
+		ask_note(ask);
+		ask->step = ASK_VALUE;
+	}
+	if (ask->step == ASK_VALUE && ask->length[1] == 0) {
+		ask->step = ASK_NAME_LENGTH;
+		ask->got = 0;
+	}
+}
+
+/* A length has one byte, or four with the first bit set (3.4). */
+static void ask_length(struct fcgi_ask *ask, uint8_t byte)
+{
+	uint32_t *length = &ask->length[ask->step];
+
+	if (ask->got == 0)
+		*length = byte & ~LONG_LENGTH;
+	else
+		*length = *length << 8 | byte;
+	if (ask->got == 0 && (byte & LONG_LENGTH) == 0)
+		ask->got = 3;
+	if (++ask->got < 4)
+		return;
+	ask->got = 0;
+	ask->step++;
+}
+
+static void ask_byte(struct fcgi_ask *ask, uint8_t byte)
+{
+	switch ((enum ask_step)ask->step) {
+	case ASK_NAME_LENGTH:
+	case ASK_VALUE_LENGTH:
+		ask_length(ask, byte);
+		break;
+	case ASK_NAME:
+		if (ask->got < sizeof(ask->name))
+			ask->name[ask->got++] = (char)byte;
+		ask->length[0]--;
+		break;
+	case ASK_VALUE:
+		ask->length[1]--;
+		break;
+	}
+	ask_advance(ask);
+}
+
+static size_t put_number(uint8_t *out, unsigned number)
+{
+	uint8_t digits[DIGITS];
+	size_t n = 0;
+
+	do
+		digits[n++] = (uint8_t)('0' + number % 10);
+	while ((number /= 10) > 0);
+	for (size_t i = 0; i < n; i++)
+		out[i] = digits[n - 1 - i];
+	return n;
+}
+
+static void answer_ask(struct fcgi *f, struct fcgi_event *event)
+{
+	const unsigned numbers[VALUES] = { f->max_conns, f->max_reqs, 0 };
+	uint8_t *out = f->reply + FCGI_HEADER;
+
+	for (size_t i = 0; i < VALUES; i++) {
+		size_t name = strlen(values[i]);
+
+		if ((f->ask.found & 1u << i) == 0)
+			continue;
+		size_t value = put_number(out + 2 + name, numbers[i]);
+		out[0] = (uint8_t)name;
+		out[1] = (uint8_t)value;
+		memcpy(out + 2, values[i], name);
+		out += 2 + name + value;
+	}
+	fcgi_put_header(
+		f->reply, FCGI_GET_VALUES_RESULT, 0, (size_t)(out - f->reply) - FCGI_HEADER);
+	reply(f, event, (size_t)(out - f->reply));
+}
+
+/* 4.2: a type of management record that we do not know. */
+static void answer_unknown(struct fcgi *f, struct fcgi_event *event)
+{
+	fcgi_put_header(f->reply, FCGI_UNKNOWN_TYPE, 0, 8);
+	memset(f->reply + FCGI_HEADER, 0, 8);
+	f->reply[FCGI_HEADER] = f->header[1];
+	reply(f, event, FCGI_HEADER + 8);
+}
+
+static uint16_t record_id(const struct fcgi *f)
+{
+	return (uint16_t)(f->header[2] << 8 | f->header[3]);
+}
+
+/* 5.1. One that asks for another role, or comes in between, is answered and forgotten. */
+static void begin(struct fcgi *f, struct fcgi_event *event)
+{
+	uint16_t id = record_id(f);
+	bool keep = (f->begin[2] & KEEP_CONN) != 0;
+
+	if (f->stage != STAGE_NONE) {
+		if (id == f->id)
+			say(event, FCGI_BROKEN);
+		else
+			end_other(f, event, id, FCGI_CANT_MPX_CONN);
+		return;
+	}
+	if ((f->begin[0] << 8 | f->begin[1]) != RESPONDER) {
+		end_other(f, event, id, FCGI_UNKNOWN_ROLE);
+		if (!keep)
+			say(event, FCGI_REFUSED);
+		return;
+	}
+	f->id = id;
+	f->keep = keep;
+	f->stage = STAGE_PARAMS;
+	say(event, FCGI_BEGUN);
+}
+
+/* A record of the request in hand. Its streams come one after the other. */
+static enum use use_of_own(struct fcgi *f, struct fcgi_event *event)
+{
+	switch ((enum fcgi_type)f->header[1]) {
+	case FCGI_BEGIN_REQUEST:
+		return USE_BEGIN;
+	case FCGI_ABORT_REQUEST:
+		f->stage = STAGE_READ;
+		say(event, FCGI_ABORTED);
+		return USE_SKIP;
+	case FCGI_PARAMS:
+		if (f->stage == STAGE_PARAMS)
+			return USE_PARAMS;
+		break;
+	case FCGI_STDIN:
+		if (f->stage == STAGE_BODY)
+			return USE_BODY;
+		if (f->stage == STAGE_READ)
+			return USE_SKIP;
+		break;
+	case FCGI_DATA:
+		return USE_SKIP; /* for filters */
+	default:
+		break;
+	}
+	say(event, FCGI_BROKEN);
+	return USE_SKIP;
+}
+
+static enum use use_of(struct fcgi *f, struct fcgi_event *event)
+{
+	uint16_t id = record_id(f);
+
+	if (f->header[0] != VERSION) {
+		say(event, FCGI_BROKEN);
+		return USE_SKIP;
+	}
+	if (id == 0)
+		return f->header[1] == FCGI_GET_VALUES ? USE_ASK : USE_UNKNOWN;
+	if (f->stage != STAGE_NONE && id == f->id)
+		return use_of_own(f, event);
+	return f->header[1] == FCGI_BEGIN_REQUEST ? USE_BEGIN : USE_SKIP;
+}
+
+/* The last byte of the content has been seen, or there is none. */
+static void close_record(struct fcgi *f, struct fcgi_event *event)
+{
+	bool empty = f->header[4] == 0 && f->header[5] == 0;
+
+	switch ((enum use)f->use) {
+	case USE_BEGIN:
+		if (f->begin_length == sizeof(f->begin))
+			begin(f, event);
+		else
+			say(event, FCGI_BROKEN);
+		break;
+	case USE_ASK:
+		answer_ask(f, event);
+		break;
+	case USE_UNKNOWN:
+		answer_unknown(f, event);
+		break;
+	case USE_PARAMS:
+		if (empty) {
+			f->stage = STAGE_BODY;
+			say(event, FCGI_PARAM_END);
+		}
+		break;
+	case USE_BODY:
+		if (empty) {
+			f->stage = STAGE_READ;
+			say(event, FCGI_BODY_END);
+		}
+		break;
+	case USE_SKIP:
+		break;
+	}
+}
+
+static size_t read_header(struct fcgi *f, const uint8_t *bytes, size_t length, struct fcgi_event *e)
+{
+	size_t n = sizeof(f->header) - f->header_length;
+
+	n = n < length ? n : length;
+	memcpy(f->header + f->header_length, bytes, n);
+	f->header_length = (uint8_t)(f->header_length + n);
+	if (f->header_length < sizeof(f->header))
+		return n;
+	f->content = (uint32_t)(f->header[4] << 8 | f->header[5]);
+	f->padding = f->header[6];
+	f->begin_length = 0;
+	memset(&f->ask, 0, sizeof(f->ask));
+	f->use = (uint8_t)use_of(f, e);
+	if (f->content == 0 && e->kind == FCGI_MORE)
+		close_record(f, e);
+	return n;
+}
+
+static size_t read_content(
+	struct fcgi *f, const uint8_t *bytes, size_t length, struct fcgi_event *event)
+{
+	size_t n = f->content < length ? f->content : length;
+
+	f->content -= (uint32_t)n;
+	if (f->use == USE_PARAMS || f->use == USE_BODY) {
+		event->kind = f->use == USE_PARAMS ? FCGI_PARAM_SOME : FCGI_BODY_SOME;
+		event->bytes = bytes;
+		event->length = n;
+		return n;
+	}
+	for (size_t i = 0; i < n && f->use == USE_BEGIN; i++)
+		if (f->begin_length < sizeof(f->begin))
+			f->begin[f->begin_length++] = bytes[i];
+	for (size_t i = 0; i < n && f->use == USE_ASK; i++)
+		ask_byte(&f->ask, bytes[i]);
+	if (f->content == 0)
+		close_record(f, event);
+	return n;
+}
+
+static size_t read_some(
+	struct fcgi *f, const uint8_t *bytes, size_t length, struct fcgi_event *event)
+{
+	size_t n;
+
+	if (f->header_length < sizeof(f->header))
+		n = read_header(f, bytes, length, event);
+	else if (f->content > 0)
+		n = read_content(f, bytes, length, event);
+	else {
+		n = f->padding < length ? f->padding : length;
+		f->padding -= (uint32_t)n;
+	}
+	if (f->header_length == sizeof(f->header) && f->content == 0 && f->padding == 0)
+		f->header_length = 0;
+	return n;
+}
+
+size_t fcgi_next(struct fcgi *f, const uint8_t *bytes, size_t length, struct fcgi_event *event)
+{
+	size_t used = 0;
+
+	event->kind = FCGI_MORE;
+	event->bytes = NULL;
+	event->length = 0;
+	while (used < length && event->kind == FCGI_MORE)
+		used += read_some(f, bytes + used, length - used, event);
+	return used;
+}
+
+/* What is left of a record of the request in hand is skipped with it. */
+void fcgi_forget(struct fcgi *f)
+{
+	f->stage = STAGE_NONE;
+	if (f->use == USE_PARAMS || f->use == USE_BODY)
+		f->use = USE_SKIP;
+}
+
+bool fcgi_is_fresh(const struct fcgi *f)
+{
+	return f->stage == STAGE_NONE && f->header_length == 0;
+}
+
+bool fcgi_is_read(const struct fcgi *f)
+{
+	return f->stage == STAGE_READ;
+}
+
+struct pair {
+	size_t head, name, value; /* bytes of the lengths, of the name, of the value */
+};
+
+static bool read_length(const uint8_t *bytes, size_t length, size_t *at, size_t *value)
+{
+	if (*at >= length)
+		return false;
+	*value = bytes[*at];
+	if ((bytes[*at] & LONG_LENGTH) == 0) {
+		*at += 1;
+		return true;
+	}
+	if (length - *at < 4)
+		return false;
+	*value = (*value & ~(size_t)LONG_LENGTH) << 24 | (size_t)bytes[*at + 1] << 16 |
+		 (size_t)bytes[*at + 2] << 8 | bytes[*at + 3];
+	*at += 4;
+	return true;
+}
+
+static bool read_pair(const uint8_t *bytes, size_t length, struct pair *pair)
+{
+	size_t at = 0;
+
+	if (!read_length(bytes, length, &at, &pair->name) ||
+		!read_length(bytes, length, &at, &pair->value))
+		return false;
+	pair->head = at;
+	return pair->name <= length - at && pair->value <= length - at - pair->name;
+}
+
+int fcgi_count_pairs(const uint8_t *bytes, size_t length)
+{
+	struct pair pair;
+	int count = 0;
+
+	for (size_t at = 0; at < length; at += pair.head + pair.name + pair.value, count++)
+		if (!read_pair(bytes + at, length - at, &pair))
+			return -1;
+	return count;
+}
+
+/* A pair has two bytes of length at least, its string a '=' and a NUL: it never gets longer. */
+void fcgi_split_pairs(uint8_t *bytes, size_t length, char **list)
+{
+	struct pair pair;
+	uint8_t *out = bytes;
+
+	for (size_t at = 0; at < length && read_pair(bytes + at, length - at, &pair);) {
+		const uint8_t *name = bytes + at + pair.head;
+
+		at += pair.head + pair.name + pair.value;
+		*list++ = (char *)out;
+		memmove(out, name, pair.name);
+		out[pair.name] = '=';
+		memmove(out + pair.name + 1, name + pair.name, pair.value);
+		out[pair.name + 1 + pair.value] = '\0';
+		out += pair.name + pair.value + 2;
+	}
+}

@@ -1,0 +1,359 @@
+/*
+ * reception: one epoll set for listeners, connections and whatever else the worker waits for.
+ *
+ * Connections are disarmed by each event (EPOLLONESHOT), so that one which is being served is not
+ * in the way, wherever else it is open. Several workers wait on one listener: EPOLLEXCLUSIVE wakes
+ * one of them for a connection.
+ */
+#include "worker/reception.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/conf.h"
+#include "common/job.h"
+#include "worker/kept.h"
+
+#define SHORTAGE_MS 50 /* until descriptors or memory are tried again */
+#define CROWDED_MS 10  /* until siblings are tried again */
+#define GIVEN_MOST 16  /* times, while its head is not whole */
+#define RECENT_MS 50   /* whoever has not said all by then is slow */
+
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+int reception_watch(const struct reception *r, int fd, enum reception_source source, uint32_t flags)
+{
+	struct epoll_event event = { .events = EPOLLIN | flags,
+		.data.u64 = ((uint64_t)source << 32) | (uint32_t)fd };
+
+	return epoll_ctl(r->epoll, EPOLL_CTL_ADD, fd, &event);
+}
+
+void reception_ignore(const struct reception *r, int fd)
+{
+	epoll_ctl(r->epoll, EPOLL_CTL_DEL, fd, NULL);
+}
+
+/* At most half of the descriptors that the worker may have: the application needs some. */
+static void arrange_crowd(struct reception *r)
+{
+	const struct conf_pool *pool = r->job->pool;
+	struct rlimit limit;
+
+	r->most = pool->max_connections;
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / 2 < r->most)
+		r->most = (unsigned)(limit.rlim_cur / 2);
+	crowd_init(&r->crowd, pool->receive_timeout, pool->keepalive_timeout);
+}
+
+/* Connections inherit TCP_NODELAY: an answer leaves in whole records, nothing is to wait for more.
+ */
+int reception_open(struct reception *r, const struct job *job)
+{
+	int on = 1;
+
+	r->job = job;
+	arrange_crowd(r);
+	r->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (r->epoll < 0 ||
+		reception_watch(r, job->handover[1], RECEPTION_HANDOVER, EPOLLEXCLUSIVE) != 0)
+		return -1;
+	for (size_t i = 0; i < job->listener_count; i++) {
+		setsockopt(job->listeners[i], IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+		if (reception_watch(r, job->listeners[i], RECEPTION_LISTENER, EPOLLEXCLUSIVE) != 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* Closing alone would not take it out of the set: it may be open elsewhere. */
+void reception_drop(struct reception *r, struct conn *c)
+{
+	crowd_take(&r->crowd, c);
+	if (c->watched)
+		reception_ignore(r, c->fd);
+	conn_free(c);
+}
+
+/* Waits in the crowd for its next bytes. */
+static void hold(struct reception *r, struct conn *c, enum conn_list list)
+{
+	struct epoll_event event = { .events = EPOLLIN | EPOLLONESHOT,
+		.data.u64 = ((uint64_t)RECEPTION_CONN << 32) | (uint32_t)c->fd };
+	int what = c->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+
+	if (!crowd_put(&r->crowd, c, list, now_ms()) ||
+		(list != CONN_PENDING && epoll_ctl(r->epoll, what, c->fd, &event) != 0))
+		reception_drop(r, c);
+	else if (list != CONN_PENDING)
+		c->watched = true;
+}
+
+bool reception_give(struct reception *r, struct conn *c)
+{
+	const struct kept_parcel parcel = {
+		.times = c->given < UINT8_MAX ? c->given + 1 : UINT8_MAX,
+		.kept = c->kept,
+		.bytes = c->raw,
+		.length = c->raw_length,
+	};
+
+	if (!conn_is_movable(c) || c->list == CONN_LINGERS ||
+		!kept_send(r->job->handover[0], c->fd, &parcel))
+		return false;
+	reception_drop(r, c);
+	return true;
+}
+
+/* It has no whole request: waits on, unless we leave. */
+static void settle(struct reception *r, struct conn *c)
+{
+	if ((r->leaving || r->resting) && !r->alone && reception_give(r, c))
+		return;
+	if (conn_is_idle(c) && r->leaving)
+		reception_drop(r, c);
+	else
+		hold(r, c, c->kept && conn_is_idle(c) ? CONN_KEPT : CONN_HEAD);
+}
+
+void reception_linger(struct reception *r, struct conn *c)
+{
+	shutdown(c->fd, SHUT_WR);
+	hold(r, c, CONN_LINGERS);
+}
+
+struct conn *reception_read(struct reception *r, struct conn *c)
+{
+	switch (conn_read(c, &r->input, r->job->pool->max_head)) {
+	case CONN_READY:
+		crowd_take(&r->crowd, c); /* or it could go to make room for others */
+		return c;
+	case CONN_WAITS:
+		settle(r, c);
+		break;
+	case CONN_SHUT:
+		reception_linger(r, c);
+		break;
+	case CONN_OVER:
+		reception_drop(r, c);
+		break;
+	}
+	return NULL;
+}
+
+enum reception_source reception_source(const struct epoll_event *event)
+{
+	return (enum reception_source)(event->data.u64 >> 32);
+}
+
+static int fd_of(const struct epoll_event *event)
+{
+	return (int)(uint32_t)event->data.u64;
+}
+
+/* Nothing can be accepted: the listener was shut down by somebody who shares it, or descriptors or
+ * memory are short. Both would make the loop spin. */
+static void mend_accept(struct reception *r, int listener)
+{
+	if (errno == EINVAL) {
+		reception_ignore(r, listener);
+		fprintf(stderr, "a listener was shut down by another process\n");
+		return;
+	}
+	if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
+		return;
+	struct conn *victim = crowd_victim(&r->crowd);
+	if (victim != NULL)
+		reception_drop(r, victim);
+	else
+		poll(NULL, 0, SHORTAGE_MS);
+}
+
+/* There is room for it: the oldest without a request goes. */
+static struct conn *welcome(struct reception *r, int fd)
+{
+	unsigned reqs = r->job->pool->workers.max;
+	struct conn *c = conn_new(fd, reqs * r->most, reqs);
+
+	if (c == NULL)
+		close(fd);
+	struct conn *victim = r->crowd.count >= r->most ? crowd_victim(&r->crowd) : NULL;
+	if (victim != NULL)
+		reception_drop(r, victim);
+	return c;
+}
+
+struct conn *reception_accept(struct reception *r, int listener)
+{
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+
+	if (fd < 0) {
+		mend_accept(r, listener);
+		return NULL;
+	}
+	return welcome(r, fd);
+}
+
+struct conn *reception_receive(struct reception *r, int handover)
+{
+	struct kept_parcel parcel = { .bytes = r->parcel, .length = sizeof(r->parcel) };
+	int fd = kept_receive(handover, &parcel);
+
+	if (fd < 0 && errno == EPIPE)
+		reception_ignore(r, handover);
+	struct conn *c = fd >= 0 ? welcome(r, fd) : NULL;
+	if (c == NULL)
+		return NULL;
+	c->kept = parcel.kept;
+	c->given = parcel.times;
+	if (conn_push(c, parcel.bytes, parcel.length))
+		return c;
+	reception_drop(r, c);
+	return NULL;
+}
+
+struct conn *reception_connection(struct reception *r, const struct epoll_event *event)
+{
+	struct conn *c;
+
+	switch (reception_source(event)) {
+	case RECEPTION_HANDOVER:
+		return reception_receive(r, fd_of(event));
+	case RECEPTION_LISTENER:
+		return reception_accept(r, fd_of(event));
+	case RECEPTION_CONN:
+		c = crowd_find(&r->crowd, fd_of(event));
+		if (c == NULL || c->list != CONN_LINGERS)
+			return c;
+		if (conn_linger(c, &r->input))
+			hold(r, c, CONN_LINGERS);
+		else
+			reception_drop(r, c);
+		return NULL;
+	default:
+		return NULL;
+	}
+}
+
+/* Stays as it is, with what has arrived. */
+static void hold_on(struct reception *r, struct conn *c)
+{
+	if (c->list != CONN_NOWHERE)
+		hold(r, c, c->list);
+	else
+		hold(r, c, c->raw_unread ? CONN_PENDING : CONN_HEAD);
+}
+
+/* We can serve one, and were perhaps the only one to be woken for the others: siblings get them. */
+void reception_pass_on(struct reception *r, const struct epoll_event *event, bool all_busy)
+{
+	struct conn *c = reception_source(event) == RECEPTION_CONN
+				 ? crowd_find(&r->crowd, fd_of(event))
+				 : reception_connection(r, event);
+
+	if (c == NULL)
+		return;
+	if ((reception_source(event) == RECEPTION_CONN && all_busy) || !reception_give(r, c))
+		hold_on(r, c);
+}
+
+/* Even when all are busy: whoever is free first takes them. */
+void reception_share(struct reception *r)
+{
+	struct conn *c = crowd_last(&r->crowd, CONN_HEAD), *before;
+
+	if (c == NULL)
+		return;
+	uint64_t since = now_ms() + r->crowd.patience[CONN_HEAD] - RECENT_MS;
+	for (; c != NULL && c->deadline >= since; c = before) {
+		before = TAILQ_PREV(c, crowd_list, link);
+		if (c->given < GIVEN_MOST)
+			reception_give(r, c);
+	}
+}
+
+/* At the limit: a sibling serves what comes on the connections that are still here. */
+void reception_give_all(struct reception *r, const struct epoll_event *events, int count)
+{
+	for (int i = 0; i < count; i++) {
+		bool is_conn = reception_source(&events[i]) == RECEPTION_CONN;
+		struct conn *c = is_conn ? reception_connection(r, &events[i]) : NULL;
+
+		if (c == NULL || reception_give(r, c))
+			continue;
+		if (conn_is_movable(c) && kept_has_siblings(r->job->handover[0])) {
+			poll(NULL, 0, CROWDED_MS);
+			hold_on(r, c);
+		} else if ((c = reception_read(r, c)) != NULL)
+			reception_drop(r, c);
+	}
+}
+
+/* It may serve no more: nothing new comes in, and what is here goes. */
+void reception_rest(struct reception *r)
+{
+	static const enum conn_list lists[] = { CONN_PENDING, CONN_HEAD, CONN_KEPT };
+	struct conn *c, *next;
+
+	r->resting = true;
+	reception_ignore(r, r->job->handover[1]);
+	for (size_t i = 0; i < r->job->listener_count; i++)
+		reception_ignore(r, r->job->listeners[i]);
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		for (c = crowd_first(&r->crowd, lists[i]); c != NULL; c = next) {
+			next = TAILQ_NEXT(c, link);
+			reception_give(r, c);
+		}
+}
+
+void reception_put_back(struct reception *r, struct conn *c)
+{
+	c->kept = true;
+	c->given = 0;
+	if (!conn_next(c, &r->input))
+		reception_drop(r, c);
+	else if (c->raw_unread)
+		hold(r, c, CONN_PENDING);
+	else
+		settle(r, c);
+}
+
+void reception_expire(struct reception *r)
+{
+	uint64_t now = r->crowd.count > 0 ? now_ms() : 0;
+	struct conn *c;
+
+	while (r->crowd.count > 0 && (c = crowd_expired(&r->crowd, now)) != NULL)
+		reception_drop(r, c);
+}
+
+/* Without connections there is no clock to look at. */
+int reception_wait(struct reception *r, struct epoll_event *events, int limit)
+{
+	const struct conn *pending = crowd_first(&r->crowd, CONN_PENDING);
+	int wait = r->crowd.count > 0 ? crowd_wait(&r->crowd, now_ms()) : -1;
+
+	if (pending != NULL)
+		wait = 0;
+	if (limit >= 0 && (wait < 0 || wait > limit))
+		wait = limit;
+	int n = epoll_wait(r->epoll, events, RECEPTION_EVENTS - 1, wait);
+	if (n < 0)
+		n = 0;
+	if (pending != NULL)
+		events[n++].data.u64 = ((uint64_t)RECEPTION_CONN << 32) | (uint32_t)pending->fd;
+	return n;
+}

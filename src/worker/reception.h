@@ -1,0 +1,81 @@
+/*
+ * reception: takes connections in, from listeners and siblings, lets them wait, gives them away.
+ *
+ * All that a worker waits for is in its epoll set. It never serves a request, and never waits but
+ * in reception_wait(), and for a moment where descriptors are short.
+ */
+#ifndef PREFORKD_RECEPTION_H
+#define PREFORKD_RECEPTION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+
+#include "worker/conn.h"
+#include "worker/crowd.h"
+
+struct job;
+
+#define RECEPTION_EVENTS 16
+
+/* What an event is about. Those with connections come first, in the order of their rank. */
+enum reception_source {
+	RECEPTION_HANDOVER,
+	RECEPTION_LISTENER,
+	RECEPTION_CONN,
+	RECEPTION_SIGNAL,
+	RECEPTION_LIFELINE
+};
+
+struct reception {
+	const struct job *job;
+	int epoll;
+	unsigned most; /* connections in the crowd */
+	bool resting;  /* nothing new is taken in, and what is here goes to siblings */
+	bool leaving;  /* the same, and what is idle is closed where there are none */
+	bool alone;    /* there are none */
+	struct crowd crowd;
+	struct conn_input input;  /* of the connection that was read last */
+	uint8_t parcel[CONN_RAW]; /* what a sibling had read */
+};
+
+/* Listeners and handover of the job are in the set then. -1 with errno on failure. */
+int reception_open(struct reception *r, const struct job *job);
+/* Puts a descriptor into the set, takes it out again. */
+int reception_watch(
+	const struct reception *r, int fd, enum reception_source source, uint32_t flags);
+void reception_ignore(const struct reception *r, int fd);
+
+/* At most RECEPTION_EVENTS; what has arrived before is an event, too. limit: ms; -1: none. */
+int reception_wait(struct reception *r, struct epoll_event *events, int limit);
+enum reception_source reception_source(const struct epoll_event *event);
+/* The connection behind an event, not read yet. NULL: none. */
+struct conn *reception_connection(struct reception *r, const struct epoll_event *event);
+/* A new connection, or one that a sibling gave away. NULL: none. */
+struct conn *reception_accept(struct reception *r, int listener);
+struct conn *reception_receive(struct reception *r, int handover);
+
+/* Reads what there is. Returns it if the head of a request is complete, with the rest in r->input,
+ * and in no list any more; else it is looked after, and NULL. */
+struct conn *reception_read(struct reception *r, struct conn *c);
+
+/* What becomes of a connection that is not served, or not any more. */
+void reception_drop(struct reception *r, struct conn *c);
+void reception_linger(struct reception *r, struct conn *c);
+void reception_put_back(struct reception *r, struct conn *c); /* kept, for the next request */
+/* A sibling gets it, with what we have read of it. False: it is still ours. */
+bool reception_give(struct reception *r, struct conn *c);
+/* A sibling gets what is behind the event; all_busy: but for those that wait here already. */
+void reception_pass_on(struct reception *r, const struct epoll_event *event, bool all_busy);
+/* Before a request is served: those that have just come, and have not said all yet, would wait for
+ * its end. Idle siblings read them meanwhile. */
+void reception_share(struct reception *r);
+/* Those whose time is over are closed. */
+void reception_expire(struct reception *r);
+
+/* Nothing new is taken in any more, and what is here is given away; reception_give_all(): and what
+ * could not be given then. */
+void reception_rest(struct reception *r);
+void reception_give_all(struct reception *r, const struct epoll_event *events, int count);
+
+#endif

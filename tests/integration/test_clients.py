@@ -1,0 +1,394 @@
+"""Clients that are slow, many, wrong, or in a hurry: what they get, and that nobody else waits."""
+
+import os
+import select
+import socket
+import struct
+import threading
+import time
+
+import pytest
+
+import fcgi
+from daemon import free_port, make, wait_for
+
+GET_VALUES, GET_VALUES_RESULT, UNKNOWN_TYPE = 9, 10, 11
+COMPLETE, CANT_MPX, OVERLOADED, UNKNOWN_ROLE = range(4)
+
+
+def record(kind, content=b"", request=1, padding=0):
+    return struct.pack(">BBHHBBx", 1, kind, request, len(content), padding, 0)[:8] + content + \
+        b"\0" * padding
+
+
+def begin(request=1, role=1, keep=False):
+    return record(fcgi.BEGIN, struct.pack(">HB5x", role, int(keep)), request)
+
+
+def head(request=1, keep=False, padding=0, **params):
+    params = {"REQUEST_METHOD": "GET", "SCRIPT_NAME": "/", **params}
+    return begin(request, keep=keep) + record(fcgi.PARAMS, fcgi.pairs(params), request, padding) + \
+        record(fcgi.PARAMS, b"", request)
+
+
+def read_records(sock, until=None, timeout=20.0):
+    """The records until the connection ends, or until one that until(kind, id, content) likes."""
+    sock.settimeout(timeout)
+    data, found = b"", []
+    while True:
+        while len(data) >= 8:
+            _, kind, request, length, padding, _ = struct.unpack(">BBHHBB", data[:8])
+            if len(data) < 8 + length + padding:
+                break
+            found.append((kind, request, data[8:8 + length]))
+            data = data[8 + length + padding:]
+            if until is not None and until(*found[-1]):
+                return found
+        got = sock.recv(65536)
+        if not got:
+            assert not data, "a record was cut"
+            return found
+        data += got
+
+
+def ended(kind, _request, _content):
+    return kind == fcgi.END
+
+
+def stdout(records):
+    return b"".join(content for kind, _, content in records if kind == fcgi.STDOUT)
+
+
+def protocol_status(records):
+    return [(request, content[4]) for kind, request, content in records if kind == fcgi.END]
+
+
+def ask(address, data, until=None):
+    with fcgi.connect(address) as s:
+        s.sendall(data)
+        return read_records(s, until)
+
+
+def echo(daemon, apps, **keys):
+    daemon.write(daemon.pool(**{"module": apps + "/module_echo", **keys}))
+    return daemon.start()
+
+
+def is_closed(sock):
+    """The other end has closed it."""
+    readable, _, _ = select.select([sock], [], [], 0)
+    try:
+        return bool(readable) and sock.recv(65536) == b""
+    except ConnectionError:
+        return True
+
+
+@pytest.mark.quick
+def test_slow_and_silent_clients_hold_nobody(daemon):
+    """200 connections, each silent or in the middle of its parameters, and four workers."""
+    daemon.write(daemon.pool())
+    daemon.start()
+    whole = head()
+    slow = [fcgi.connect(daemon.sock) for _ in range(200)]
+    for i, s in enumerate(slow):
+        s.sendall(whole[:i % len(whole)])
+    asked = [fcgi.number(daemon.sock, timeout=2.0) for _ in range(20)]
+    for i, s in enumerate(slow):  # one byte more each
+        s.sendall(whole[i % len(whole):i % len(whole) + 1])
+    asked += [fcgi.number(daemon.sock, timeout=2.0) for _ in range(20)]
+    for i, s in enumerate(slow):
+        s.sendall(whole[i % len(whole) + 1:] + record(fcgi.STDIN))
+        answer = stdout(read_records(s, ended))
+        asked.append(int(fcgi.body_of(answer)))
+        s.close()
+    assert sorted(asked) == list(range(1, 241))
+
+
+@pytest.mark.quick
+def test_trickling_parameters_end_by_receive_timeout(daemon):
+    """However fast the bytes come: the whole head has one time."""
+    daemon.write(daemon.pool(workers=1, receive_timeout="300ms"))
+    daemon.start()
+    with fcgi.connect(daemon.sock) as silent, fcgi.connect(daemon.sock) as trickle:
+        trickle.sendall(begin())
+        began = time.monotonic()
+
+        def closed():
+            try:
+                trickle.sendall(record(fcgi.PARAMS, b"\1\0a"))
+            except OSError:
+                return True
+            return is_closed(trickle)
+        wait_for(closed)
+        assert 0.25 < time.monotonic() - began < 10
+        wait_for(lambda: is_closed(silent))
+    assert fcgi.number(daemon.sock) == 1
+
+
+def test_pause_in_the_body_ends_by_receive_timeout(daemon, apps):
+    """The application sees a body that is cut, and the connection is closed."""
+    echo(daemon, apps, workers=1, receive_timeout="300ms")
+    with fcgi.connect(daemon.sock) as s:
+        s.sendall(head(keep=True, CONTENT_LENGTH="100") + record(fcgi.STDIN, b"half"))
+        records = read_records(s)  # to its close
+    assert b"X-Error: " in stdout(records) and stdout(records).endswith(b"half")
+    assert fcgi.body_of(fcgi.get(daemon.sock, b"x")) == b"x"
+
+
+def test_body_that_comes_in_pieces_is_waited_for(daemon, apps):
+    """Longer than receive-timeout in all, never between two pieces."""
+    echo(daemon, apps, workers=1, receive_timeout="1s")
+    with fcgi.connect(daemon.sock) as s:
+        s.sendall(head(CONTENT_LENGTH="30"))
+        for _ in range(30):
+            s.sendall(record(fcgi.STDIN, b"x"))
+            time.sleep(0.05)  # the pace is what is tested
+        s.sendall(record(fcgi.STDIN))
+        assert fcgi.body_of(stdout(read_records(s))) == b"x" * 30
+
+
+@pytest.mark.quick
+def test_max_head(daemon, apps):
+    """Up to the last byte; one more is refused with a status, and the log says so."""
+    echo(daemon, apps, max_head="4K", workers=1)
+    fill = 4096 - len(fcgi.pairs({"REQUEST_METHOD": "GET", "SCRIPT_NAME": "/", "FILL": "x" * 1000}))
+    fits = head(FILL="x" * (1000 + fill)) + record(fcgi.STDIN)
+    assert stdout(ask(daemon.sock, fits)).startswith(b"Content-Type: application/octet-stream")
+    for size in (1001 + fill, 100000):
+        with fcgi.connect(daemon.sock) as s:
+            data = begin()
+            content = fcgi.pairs({"REQUEST_METHOD": "GET", "SCRIPT_NAME": "/", "FILL": "x" * size})
+            for at in range(0, len(content), 60000):
+                data += record(fcgi.PARAMS, content[at:at + 60000])
+            s.sendall(data)
+            records = read_records(s)
+            assert stdout(records).startswith(b"Status: 431 "), records
+            assert protocol_status(records) == [(1, COMPLETE)]
+    daemon.wait_log("more than 4096 bytes of parameters was refused, see max-head")
+    assert stdout(ask(daemon.sock, fits)).startswith(b"Content-Type: application/octet-stream")
+
+
+@pytest.mark.quick
+def test_pipelined_requests(daemon, apps):
+    """Several requests in one write, with bodies: all are answered, in their order."""
+    echo(daemon, apps, workers=2)
+    bodies = [b"", b"a", b"b" * 3000, os.urandom(70000), b"", b"end"]
+    data = b""
+    for i, body in enumerate(bodies):
+        data += fcgi.message(body, keep=i < len(bodies) - 1)
+    with fcgi.connect(daemon.sock) as s:
+        sender = threading.Thread(target=s.sendall, args=(data,))
+        sender.start()
+        records = read_records(s)
+        sender.join()
+    assert protocol_status(records) == [(1, COMPLETE)] * len(bodies)
+    answers, current = [], b""
+    for kind, _, content in records:
+        current += content if kind == fcgi.STDOUT else b""
+        if kind == fcgi.END:
+            answers.append(fcgi.body_of(current))
+            current = b""
+    assert answers == bodies
+
+
+@pytest.mark.quick
+def test_get_values(daemon):
+    daemon.write(daemon.pool(workers=3, max_connections=100))
+    daemon.start()
+    with fcgi.connect(daemon.sock) as s:
+        names = fcgi.pairs({"FCGI_MAX_CONNS": "", "FCGI_MAX_REQS": "x" * 200, "FCGI_MPXS_CONNS": "",
+                            "SOMETHING": "else"})
+        for content in (names, names * 200):
+            s.sendall(record(GET_VALUES, content, 0, 255))
+            (kind, request, values), = read_records(s, lambda *_: True)
+            assert (kind, request) == (GET_VALUES_RESULT, 0)
+            assert values == fcgi.pairs({"FCGI_MAX_CONNS": "300", "FCGI_MAX_REQS": "3",
+                                         "FCGI_MPXS_CONNS": "0"})
+        s.sendall(fcgi.message())  # and the connection is as good as before
+        assert stdout(read_records(s)).endswith(b"\n1\n")
+
+
+@pytest.mark.quick
+def test_unknown_types_and_roles(daemon):
+    daemon.write(daemon.pool(workers=1))
+    daemon.start()
+    with fcgi.connect(daemon.sock) as s:
+        s.sendall(record(77, b"whatever", 0))
+        assert read_records(s, lambda *_: True) == [(UNKNOWN_TYPE, 0, b"\x4d" + bytes(7))]
+        for role in (2, 3, 77):
+            s.sendall(begin(5, role, keep=True) + record(fcgi.PARAMS, b"", 5) +
+                      record(fcgi.STDIN, b"", 5))
+            assert protocol_status(read_records(s, ended)) == [(5, UNKNOWN_ROLE)]
+        s.sendall(fcgi.message(keep=True))
+        assert stdout(read_records(s, ended)).endswith(b"\n1\n")
+    assert protocol_status(ask(daemon.sock, begin(5, 2))) == [(5, UNKNOWN_ROLE)]  # and closed
+
+
+@pytest.mark.quick
+def test_second_request_while_one_runs(daemon, apps):
+    """No multiplexing: the second is refused, the first one goes on."""
+    echo(daemon, apps, workers=1)
+    with fcgi.connect(daemon.sock) as s:
+        s.sendall(begin(1) + head(2) + record(fcgi.STDIN, b"", 2))
+        assert protocol_status(read_records(s, ended)) == [(2, CANT_MPX)]
+        s.sendall(head(1)[16:] + record(fcgi.STDIN, b"abc") + head(3) + record(fcgi.STDIN))
+        records = read_records(s)
+        assert fcgi.body_of(stdout(records)) == b"abc"
+        assert sorted(protocol_status(records)) == [(1, COMPLETE), (3, CANT_MPX)]
+
+
+@pytest.mark.quick
+def test_abort(daemon, apps):
+    """Before, within and after the body; each ends the request, and the connection serves on."""
+    echo(daemon, apps, workers=1)
+    abort = record(fcgi.ABORT)
+    with fcgi.connect(daemon.sock) as s:
+        s.sendall(begin(keep=True) + abort)
+        assert protocol_status(read_records(s, ended)) == [(1, COMPLETE)]
+        s.sendall(head(keep=True) + abort)
+        records = read_records(s, ended)
+        assert b"X-Error: " in stdout(records) and protocol_status(records) == [(1, COMPLETE)]
+        s.sendall(head(keep=True) + record(fcgi.STDIN, b"part") + abort)
+        records = read_records(s, ended)
+        assert b"X-Error: " in stdout(records) and stdout(records).endswith(b"part")
+        s.sendall(head(keep=True) + record(fcgi.STDIN, b"all") + record(fcgi.STDIN) + abort)
+        records = read_records(s, ended)
+        assert b"X-Error" not in stdout(records) and stdout(records).endswith(b"all")
+        s.sendall(fcgi.message(b"more"))
+        assert fcgi.body_of(stdout(read_records(s))) == b"more"
+    with fcgi.connect(daemon.sock) as s:
+        s.sendall(begin() + abort)
+        assert protocol_status(read_records(s)) == [(1, COMPLETE)]
+
+
+@pytest.mark.quick
+def test_client_that_leaves_within_its_body(daemon, apps):
+    echo(daemon, apps, workers=1)
+    with fcgi.connect(daemon.sock) as s:
+        s.sendall(head(CONTENT_LENGTH="100") + record(fcgi.STDIN, b"half"))
+        s.shutdown(socket.SHUT_WR)
+        assert b"X-Error: " in stdout(read_records(s))
+    assert fcgi.body_of(fcgi.get(daemon.sock, b"x")) == b"x"
+
+
+@pytest.mark.quick
+def test_lengths_and_padding(daemon, apps):
+    """Records of 0, 1 and 65535 bytes, with the most padding there is, in each stream."""
+    echo(daemon, apps, workers=1, max_head="1M")
+    for size in (1, 7, 8, 65535):
+        body = os.urandom(size)
+        value = fcgi.pairs({"LARGE": "x" * 200000})
+        params = [value[at:at + size] for at in range(0, len(value), size)] if size > 8 else \
+            [value[:3], value[3:4], value[4:60000]] + [value[60000:120000], value[120000:180000],
+                                                      value[180000:]]
+        data = begin() + b"".join(record(fcgi.PARAMS, p, padding=255) for p in params) + \
+            record(fcgi.PARAMS, padding=255) + record(fcgi.STDIN, body, padding=255) * 3 + \
+            record(fcgi.STDIN, padding=255)
+        assert fcgi.body_of(stdout(ask(daemon.sock, data))) == body * 3
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("family", ["unix", "tcp"])
+def test_byte_by_byte(daemon, apps, family):
+    port = free_port()
+    address = daemon.sock if family == "unix" else "127.0.0.1:%d" % port
+    echo(daemon, apps, listen=address, listen_mode="0666")
+    body = os.urandom(300)
+    with fcgi.connect(address) as s:
+        if family == "tcp":
+            s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in fcgi.message(body, keep=True) + fcgi.message(body[::-1]):
+            s.send(bytes([byte]))
+        records = read_records(s)
+    assert protocol_status(records) == [(1, COMPLETE)] * 2
+    assert body in stdout(records) and stdout(records).endswith(body[::-1])
+
+
+def test_client_that_does_not_read_its_answer(daemon, apps):
+    """send-timeout: the worker is free again, and the connection closed."""
+    echo(daemon, apps, workers=1, send_timeout="300ms")
+    with fcgi.connect(daemon.sock) as s:
+        s.setblocking(False)
+        body = b"x" * (8 << 20)
+        data = memoryview(fcgi.message(body))
+        while data:
+            select.select([], [s], [], 20)
+            data = data[s.send(data):]
+        assert fcgi.body_of(fcgi.get(daemon.sock, b"next")) == b"next"
+        s.setblocking(True)
+        with pytest.raises((AssertionError, ConnectionError)):  # the answer is cut
+            assert protocol_status(read_records(s)) == [(1, COMPLETE)]
+
+
+def test_slow_reader_gets_all(daemon, apps):
+    """A client that reads in small pieces, with pauses shorter than send-timeout."""
+    echo(daemon, apps, workers=1, send_timeout="5s")
+    body = os.urandom(2 << 20)
+    with fcgi.connect(daemon.sock) as s:
+        s.sendall(fcgi.message(body))
+        time.sleep(0.3)  # until the socket is full
+        assert fcgi.body_of(stdout(read_records(s))) == body
+
+
+@pytest.mark.quick
+def test_too_many_connections(daemon):
+    """The oldest without a request goes; those that serve requests do not."""
+    daemon.write(daemon.pool(workers=1, max_connections=5))
+    daemon.start()
+    with fcgi.Connection(daemon.sock) as kept:
+        assert kept.request(keep=True)[0].endswith(b"\n1\n")
+        silent = [fcgi.connect(daemon.sock) for _ in range(20)]
+        wait_for(lambda: sum(is_closed(s) for s in silent) == 16)
+        assert not any(is_closed(s) for s in silent[16:])
+        assert kept.request(keep=True)[0].endswith(b"\n2\n")
+        for s in silent:
+            s.close()
+
+
+@pytest.mark.quick
+def test_keepalive_timeout(daemon):
+    daemon.write(daemon.pool(workers=1, keepalive_timeout="300ms"))
+    daemon.start()
+    with fcgi.Connection(daemon.sock) as c:
+        for n in range(1, 4):
+            assert c.request(keep=True)[0].endswith(b"\n%d\n" % n)
+        began = time.monotonic()
+        wait_for(lambda: is_closed(c.sock))
+        assert 0.2 < time.monotonic() - began < 10
+
+
+def test_unfinished_requests_survive_a_reload(daemon, apps):
+    """A client in the middle of its parameters does not see that the workers are others."""
+    echo(daemon, apps, workers=2)
+    whole = head(VALUE="x" * 1000)
+    cuts = [8, 16, 20, 24, 500, len(whole) - 1]
+    clients = [fcgi.connect(daemon.sock) for _ in cuts]
+    for s, at in zip(clients, cuts):
+        s.sendall(whole[:at])
+    assert fcgi.body_of(fcgi.get(daemon.sock, b"x")) == b"x"
+    before = set(daemon.workers())
+    for _ in range(3):
+        daemon.reload_well()
+    wait_for(lambda: not before & set(daemon.workers()))
+    for s, at in zip(clients, cuts):
+        s.sendall(whole[at:] + record(fcgi.STDIN, b"body") + record(fcgi.STDIN))
+        assert fcgi.body_of(stdout(read_records(s))) == b"body"
+        s.close()
+
+
+@pytest.mark.quick
+def test_idle_worker_gets_what_a_busy_one_reads(daemon, apps):
+    """Requests that are completed at the same time do not wait behind each other."""
+    echo(daemon, apps, workers=4)
+    gate = daemon.gate()
+    whole = head(UNTIL=gate)
+    clients = [fcgi.connect(daemon.sock) for _ in range(4)]
+    for s in clients:
+        s.sendall(whole[:-4])
+    for s in clients:
+        s.sendall(whole[-4:] + record(fcgi.STDIN))
+    wait_for(lambda: daemon.busy() == 4)
+    make(gate)
+    for s in clients:
+        assert protocol_status(read_records(s)) == [(1, COMPLETE)]
+        s.close()

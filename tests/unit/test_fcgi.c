@@ -1,0 +1,388 @@
+/* The record layer: what each record means, and that it never matters how the bytes are cut. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "worker/fcgi.h"
+
+#define BYTES 400000
+#define TEXT 2000
+
+struct bytes {
+	uint8_t *at;
+	size_t length;
+};
+
+static struct bytes input;
+
+static int make_room(void **unused)
+{
+	(void)unused;
+	input.at = malloc(BYTES);
+	return input.at != NULL ? 0 : -1;
+}
+
+static int free_room(void **unused)
+{
+	(void)unused;
+	free(input.at);
+	return 0;
+}
+
+static void put(const void *bytes, size_t length)
+{
+	assert_true(input.length + length <= BYTES);
+	memcpy(input.at + input.length, bytes, length);
+	input.length += length;
+}
+
+static void put_record(
+	unsigned type, unsigned id, const void *content, size_t length, size_t padding)
+{
+	uint8_t header[FCGI_HEADER];
+	static const uint8_t zeros[255];
+
+	fcgi_put_header(header, (enum fcgi_type)type, (uint16_t)id, length);
+	header[6] = (uint8_t)padding;
+	put(header, sizeof(header));
+	put(content, length);
+	put(zeros, padding);
+}
+
+static void put_begin(unsigned id, unsigned role, unsigned flags)
+{
+	const uint8_t begin[8] = { (uint8_t)(role >> 8), (uint8_t)role, (uint8_t)flags };
+
+	put_record(FCGI_BEGIN_REQUEST, id, begin, sizeof(begin), 0);
+}
+
+/* What happened, as text: "B1k" begin, "P(..)" parameters, "E" their end, "S(..)" body, "F" its
+ * end, "A" abort, "R[..]" reply, "X[..]" refusal, "!" broken. Pieces of a stream are put together.
+ */
+static void note(char *out, const struct fcgi *f, const struct fcgi_event *event)
+{
+	static const char kinds[] = "?BPESFARX!";
+	size_t n = strlen(out);
+	char kind = kinds[event->kind], last[2] = { n > 0 ? out[n - 1] : '\0' };
+
+	assert_true(n + 2 * event->length + 20 < TEXT);
+	if (event->kind == FCGI_BEGUN) {
+		snprintf(out + n, TEXT - n, "B%u%s", f->id, f->keep ? "k" : "");
+		return;
+	}
+	if (event->kind != FCGI_PARAM_SOME && event->kind != FCGI_BODY_SOME) {
+		snprintf(out + n, TEXT - n, "%c", kind);
+		for (size_t i = 0; i < event->length; i++)
+			snprintf(out + strlen(out), TEXT - strlen(out), "%02x", event->bytes[i]);
+		return;
+	}
+	if (last[0] == ')')
+		out[--n] = '\0';
+	else
+		n += (size_t)snprintf(out + n, TEXT - n, "%c(", kind);
+	memcpy(out + n, event->bytes, event->length);
+	memcpy(out + n + event->length, ")", 2);
+}
+
+static bool feed(struct fcgi *f, const uint8_t *bytes, size_t length, char *out)
+{
+	struct fcgi_event event;
+
+	for (size_t at = 0; at < length;) {
+		at += fcgi_next(f, bytes + at, length - at, &event);
+		if (event.kind != FCGI_MORE)
+			note(out, f, &event);
+		if (event.kind == FCGI_BROKEN)
+			return false;
+		/* so that several requests can follow each other */
+		if (event.kind == FCGI_BODY_END || event.kind == FCGI_ABORTED)
+			fcgi_forget(f);
+	}
+	return true;
+}
+
+/* From memory of its own, so that the sanitizer sees a byte too many. */
+static void cut(size_t a, size_t b, char *out)
+{
+	const size_t ends[] = { 0, a, b, input.length };
+	struct fcgi f = { .max_conns = 1024, .max_reqs = 4 };
+
+	out[0] = '\0';
+	for (int i = 0; i < 3; i++) {
+		size_t length = ends[i + 1] - ends[i];
+		uint8_t *copy = malloc(length + 1);
+
+		assert_non_null(copy);
+		memcpy(copy, input.at + ends[i], length);
+		bool whole = feed(&f, copy, length, out);
+		free(copy);
+		if (!whole)
+			return;
+	}
+}
+
+/* Every cut in two and in three, and byte by byte. */
+static void expect(const char *events)
+{
+	char got[TEXT] = "";
+	struct fcgi f = { .max_conns = 1024, .max_reqs = 4 };
+
+	for (size_t i = 0; i < input.length && feed(&f, input.at + i, 1, got); i++)
+		;
+	assert_string_equal(got, events);
+	for (size_t a = 0; a <= input.length; a++)
+		for (size_t b = a; b <= input.length; b += input.length > 300 ? 97 : 1) {
+			cut(a, b, got);
+			assert_string_equal(got, events);
+		}
+	input.length = 0;
+}
+
+static void test_request(void **unused)
+{
+	(void)unused;
+	put_begin(1, 1, 0);
+	put_record(FCGI_PARAMS, 1, "abc", 3, 5);
+	put_record(FCGI_PARAMS, 1, "d", 1, 255);
+	put_record(FCGI_PARAMS, 1, "", 0, 0);
+	put_record(FCGI_STDIN, 1, "body", 4, 0);
+	put_record(FCGI_STDIN, 1, "", 0, 8);
+	expect("B1P(abcd)ES(body)F");
+}
+
+static void test_requests_follow_each_other(void **unused)
+{
+	(void)unused;
+	for (unsigned id = 1; id <= 65535; id += 65534) {
+		put_begin(id, 1, 1);
+		put_record(FCGI_PARAMS, id, "", 0, 0);
+		put_record(FCGI_DATA, id, "for filters", 11, 0);
+		put_record(FCGI_STDIN, id, "", 0, 0);
+	}
+	expect("B1kEFB65535kEF");
+}
+
+static void test_other_ids_and_roles(void **unused)
+{
+	(void)unused;
+	put_begin(3, 2, 1);
+	put_record(FCGI_PARAMS, 3, "skipped", 7, 1);
+	put_begin(4, 1, 0);
+	put_begin(5, 1, 0);
+	put_record(FCGI_PARAMS, 5, "skipped", 7, 1);
+	put_record(FCGI_PARAMS, 4, "", 0, 0);
+	put_record(FCGI_ABORT_REQUEST, 4, "", 0, 0);
+	put_begin(6, 258, 0);
+	expect("R01030003000800000000000003000000"   /* unknown role, kept */
+	       "B4R01030005000800000000000001000000" /* no multiplexing */
+	       "EAX01030006000800000000000003000000");
+}
+
+static void test_management(void **unused)
+{
+	static const char ask[] = "\x0e\x01"
+				  "FCGI_MAX_CONNSx"
+				  "\x80\x00\x00\x0f\x80\x00\x00\x00"
+				  "FCGI_MPXS_CONNS"
+				  "\x00\x00\x03\x00"
+				  "abc"
+				  "\x12\x00"
+				  "FCGI_MAX_CONNSxxxx\x0d";
+
+	(void)unused;
+	put_record(FCGI_GET_VALUES, 0, ask, sizeof(ask) - 1, 3);
+	put_record(FCGI_GET_VALUES, 0, "", 0, 0);
+	put_record(77, 0, "whatever", 8, 2);
+	put_record(FCGI_BEGIN_REQUEST, 0, "", 0, 0);
+	expect("R010a00000026000"
+	       "00e04464347495f4d41585f434f4e4e5331303234"
+	       "0f01464347495f4d5058535f434f4e4e5330"
+	       "R010a000000000000"
+	       "R010b0000000800004d00000000000000"
+	       "R010b0000000800000100000000000000");
+}
+
+static void test_repeated_values(void **unused)
+{
+	struct fcgi f = { .max_reqs = 4294967295u, .max_conns = 4294967295u };
+	char got[TEXT] = "";
+
+	(void)unused;
+	uint8_t *many = malloc(65535);
+	assert_non_null(many);
+	for (size_t i = 0; i + 15 <= 65535; i += 15)
+		memcpy(many + i, "\x0d\0FCGI_MAX_REQS", 15);
+	put_record(FCGI_GET_VALUES, 0, many, 65535, 255);
+	assert_true(feed(&f, input.at, input.length, got));
+	assert_string_equal(got, "R010a000000190000"
+				 "0d0a464347495f4d41585f5245515334323934393637323935");
+	free(many);
+	input.length = 0;
+}
+
+static void test_broken(void **unused)
+{
+	(void)unused;
+	put("\x02\x01\x00\x01\x00\x08\x00\x00", 8);
+	expect("!");
+	put_record(FCGI_BEGIN_REQUEST, 1, "short", 5, 0);
+	expect("!");
+	put_record(FCGI_BEGIN_REQUEST, 1, "", 0, 0);
+	expect("!");
+	put_begin(1, 1, 0);
+	put_begin(1, 1, 0);
+	expect("B1!");
+	put_begin(1, 1, 0);
+	put_record(FCGI_STDIN, 1, "early", 5, 0);
+	expect("B1!");
+	put_begin(1, 1, 0);
+	put_record(FCGI_PARAMS, 1, "", 0, 0);
+	put_record(FCGI_PARAMS, 1, "late", 4, 0);
+	expect("B1E!");
+	put_begin(1, 1, 0);
+	put_record(FCGI_STDOUT, 1, "", 0, 0);
+	expect("B1!");
+}
+
+static void test_records_of_nobody_are_skipped(void **unused)
+{
+	(void)unused;
+	put_record(FCGI_STDIN, 9, "x", 1, 7);
+	put_record(FCGI_ABORT_REQUEST, 9, "", 0, 0);
+	put_begin(1, 1, 0);
+	put_record(FCGI_STDIN, 9, "x", 1, 0);
+	expect("B1");
+}
+
+/* The rest of a body that nobody wanted, and the next request. */
+static void test_forgotten_body(void **unused)
+{
+	struct fcgi f = { 0 };
+	char got[TEXT] = "";
+	struct fcgi_event event;
+
+	(void)unused;
+	put_begin(1, 1, 1);
+	put_record(FCGI_PARAMS, 1, "", 0, 0);
+	put_record(FCGI_STDIN, 1, "unwanted", 8, 8);
+	put_record(FCGI_STDIN, 1, "", 0, 0);
+	put_begin(1, 1, 1);
+	for (size_t at = 0; at < input.length;) {
+		size_t n = at < 46 ? 1 : input.length - at; /* into the content */
+
+		at += fcgi_next(&f, input.at + at, n, &event);
+		if (event.kind != FCGI_MORE)
+			note(got, &f, &event);
+		if (event.kind == FCGI_BODY_SOME)
+			fcgi_forget(&f);
+		assert_true(event.kind != FCGI_BODY_SOME || !fcgi_is_fresh(&f));
+	}
+	assert_string_equal(got, "B1kES(u)B1k");
+	input.length = 0;
+}
+
+static void test_fresh_and_read(void **unused)
+{
+	struct fcgi f = { 0 };
+	char got[TEXT] = "";
+
+	(void)unused;
+	put_begin(1, 1, 0);
+	assert_true(fcgi_is_fresh(&f));
+	feed(&f, input.at, 1, got);
+	assert_false(fcgi_is_fresh(&f));
+	feed(&f, input.at + 1, input.length - 1, got);
+	assert_false(fcgi_is_fresh(&f) || fcgi_is_read(&f));
+	input.length = 0;
+	put_record(FCGI_PARAMS, 1, "", 0, 0);
+	put_record(FCGI_STDIN, 1, "", 0, 0);
+	struct fcgi_event event;
+	size_t at = fcgi_next(&f, input.at, input.length, &event);
+	at += fcgi_next(&f, input.at + at, input.length - at, &event);
+	assert_int_equal(event.kind, FCGI_BODY_END);
+	assert_true(fcgi_is_read(&f) && at == input.length);
+	fcgi_forget(&f);
+	assert_true(fcgi_is_fresh(&f));
+	input.length = 0;
+}
+
+/* From memory of its own, and all NULs must be inside. */
+static void expect_pairs(const char *bytes, size_t length, const char *joined)
+{
+	uint8_t *copy = malloc(length + 1);
+	char *list[16], got[TEXT] = "";
+	int count;
+
+	assert_non_null(copy);
+	memcpy(copy, bytes, length);
+	uint8_t *exact = realloc(copy, length > 0 ? length : 1);
+	assert_non_null(exact);
+	count = fcgi_count_pairs(exact, length);
+	if (joined == NULL) {
+		assert_int_equal(count, -1);
+		free(exact);
+		return;
+	}
+	assert_in_range(count, 0, 16);
+	fcgi_split_pairs(exact, length, list);
+	for (int i = 0; i < count; i++)
+		snprintf(got + strlen(got), TEXT - strlen(got), "%s;", list[i]);
+	assert_string_equal(got, joined);
+	free(exact);
+}
+
+#define PAIRS(bytes, joined) expect_pairs(bytes, sizeof(bytes) - 1, joined)
+
+static void test_pairs(void **unused)
+{
+	(void)unused;
+	PAIRS("", "");
+	PAIRS("\0\0", "=;");
+	PAIRS("\1\2abc\3\0xyz\0\1v", "a=bc;xyz=;=v;");
+	PAIRS("\x80\0\0\1\x80\0\0\2abc\1\1de", "a=bc;d=e;");
+	PAIRS("\1", NULL);
+	PAIRS("\1\2ab", NULL);
+	PAIRS("\x80\0\0", NULL);
+	PAIRS("\1\x80\0\0", NULL);
+	PAIRS("\xff\xff\xff\xff\xff\xff\xff\xff", NULL);
+	PAIRS("\1\xff\xff\xff\xff"
+	      "a",
+		NULL);
+	PAIRS("\1\1ab\1", NULL);
+}
+
+static void test_end(void **unused)
+{
+	uint8_t out[FCGI_END_SIZE];
+
+	(void)unused;
+	fcgi_put_end(out, 0x1234, 0x89abcdef, FCGI_OVERLOADED);
+	assert_memory_equal(out, "\1\3\x12\x34\0\x8\0\0\x89\xab\xcd\xef\2\0\0\0", sizeof(out));
+	fcgi_put_header(out, FCGI_STDOUT, 0xffff, FCGI_CONTENT_MAX);
+	assert_memory_equal(out, "\1\6\xff\xff\xff\xff\0\0", FCGI_HEADER);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_request),
+		cmocka_unit_test(test_requests_follow_each_other),
+		cmocka_unit_test(test_other_ids_and_roles),
+		cmocka_unit_test(test_management),
+		cmocka_unit_test(test_repeated_values),
+		cmocka_unit_test(test_broken),
+		cmocka_unit_test(test_records_of_nobody_are_skipped),
+		cmocka_unit_test(test_forgotten_body),
+		cmocka_unit_test(test_fresh_and_read),
+		cmocka_unit_test(test_pairs),
+		cmocka_unit_test(test_end),
+	};
+
+	return cmocka_run_group_tests(tests, make_room, free_room);
+}
