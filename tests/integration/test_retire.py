@@ -32,8 +32,8 @@ def scale(daemon, workers):
 
 
 # Through nginx, in make test: one of each kind.
-CASES = [(n, "directly") for n in ALL] + \
-        [(n, "nginx") for n in ALL if SOAK or n in ("libfcgi", "events", "mapserver")]
+CASES = [(n, "directly") for n in PROGRAMS] + \
+        [(n, "nginx") for n in PROGRAMS if SOAK or n in ("libfcgi", "events", "mapserver")]
 
 
 @pytest.mark.parametrize("name,front", CASES, ids=lambda v: v.replace(" ", "-"))
