@@ -6,9 +6,9 @@ import re
 import pytest
 
 import fcgi
-from daemon import APPS, often, wait_for
+from daemon import APPS, often, status, wait_for
 from load import Load
-from programs import PROGRAMS, pool_of, serve
+from programs import PROGRAMS, compare, pool_of, serve
 
 
 def changes(daemon, count):
@@ -77,6 +77,31 @@ def test_program_that_grows_is_replaced(daemon):
         wait_for(lambda: not before & set(daemon.workers()), 60)
     assert not load.lost, load.lost[:3]
     assert "is to be replaced: max-memory" in daemon.read_log()
+
+
+def test_leaking_module_stays_below_its_limit(daemon):
+    """A megabyte a request: no worker passes its limit by more than one request, and none is lost."""
+    daemon.write(daemon.pool(module=APPS + "/module_echo", workers=4, max_memory="64M"))
+    daemon.start()
+    largest, seen = 0, set()
+
+    def request(rnd):
+        body = rnd.randbytes(rnd.choice((0, 10, 5000)))
+        compare(body, fcgi.body_of(fcgi.get(daemon.sock, body, LEAK="1")))
+
+    def enough():
+        nonlocal largest
+        for pid in daemon.workers():
+            seen.add(pid)
+            size = re.match(r"(\d+) kB", status(pid, "VmHWM"))
+            largest = max(largest, int(size.group(1)) if size else 0)
+        return load.done >= often(1500, 20000) or load.lost
+    with Load(8, request) as load:
+        wait_for(enough, 120)
+    assert not load.lost, load.lost[:3]
+    print("%d requests, %d workers, the largest had %d kB" % (load.done, len(seen), largest))
+    assert len(seen) > 15
+    assert largest <= 64 * 1024 * 1.1 + 1024 + 512  # its own limit, a request, and what the kernel rounds
 
 
 @pytest.mark.quick

@@ -1,7 +1,7 @@
 /* A module for tests: answers with the body it got, byte for byte. Parameters: SLEEP_MS waits
  * between reading and answering, UNTIL waits there for a file to appear, NOREAD leaves the body
- * unread, CRASH aborts, PRINT goes to stderr, SHARED counts in cell 1 of the pool's memory.
- * PID asks for X-Pid; X-Error tells of a body that was cut. Arguments: "fail" makes start fail. */
+ * unread, LEAK keeps a megabyte, CRASH aborts, PRINT goes to stderr, SHARED counts in cell 1 of the
+ * pool's memory, PID asks for X-Pid; X-Error tells of a body that was cut. Arguments: "fail" makes start fail. */
 #include <preforkd_app.h>
 
 #include <stdio.h>
@@ -63,6 +63,8 @@ static int handle(FCGX_Request *request)
 		if (nanosleep(&wait, NULL) != 0)
 			FCGX_PutS("X-Interrupted: yes\r\n", request->out);
 	}
+	if (FCGX_GetParam("LEAK", request->envp) != NULL)
+		memset(malloc(1 << 20), 1, 1 << 20);
 	if (print != NULL)
 		fprintf(stderr, "%s\n", print);
 	if (FCGX_GetParam("CRASH", request->envp) != NULL)
