@@ -48,9 +48,10 @@ def test_slow_request_is_logged_once(daemon, kind):
     daemon.write(daemon.pool(**KINDS[kind], workers=1, slow_request="100ms"))
     daemon.start()
     for n in range(1, 4):
-        assert fcgi.get(daemon.sock, b"x", SLEEP_MS="500").endswith(b"x")
-        assert len(re.findall("is slow: .* has run for", daemon.read_log())) == n
-    assert fcgi.get(daemon.sock, b"x").endswith(b"x")
+        with fcgi.Connection(daemon.sock) as c:
+            c.sock.sendall(fcgi.message(b"x", SLEEP_MS="1500"))
+            wait_for(lambda: len(re.findall("is slow: .* has run for", daemon.read_log())) == n)
+            assert fcgi.get(daemon.sock, b"y").endswith(b"y")  # when the slow one is done
     assert len(re.findall("is slow", daemon.read_log())) == 3
 
 

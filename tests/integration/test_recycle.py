@@ -21,7 +21,7 @@ def changes(daemon, count):
         seen.update(now)
         most, fewest = max(most, len(now)), min(fewest, len(now))
         return len(seen) >= count
-    wait_for(enough, 90, "%d workers" % count)
+    wait_for(enough, often(90, 300), "%d workers" % count)
     return seen, most, fewest
 
 

@@ -218,8 +218,9 @@ def test_descriptors_do_not_grow(daemon, apps):
     daemon.start()
 
     def settle():
+        before = set(daemon.workers())
         assert daemon.reload() == "ok"
-        wait_for(lambda: len(daemon.workers()) == 8)
+        wait_for(lambda: len(daemon.workers()) == 8 and not before & set(daemon.workers()))
         return daemon.descriptors()
 
     settle()
