@@ -339,8 +339,10 @@ static int start_member(struct pool *pool, struct generation *g, uint64_t now, s
 
 	if (slot == 0)
 		return err_set(err, EX_OSERR, "pool %s: no slot is free", pool->name);
-	if (!command)
+	if (!command) {
 		board_clear(pool->board, slot);
+		board_listen(pool->board, slot); /* nobody may look until its first request */
+	}
 	recycle_draw(g->conf, now, &limits);
 	struct watch_seat seat = { .conf = g->conf,
 		.slot = slot,
