@@ -40,6 +40,7 @@ void upkeep_leave(struct upkeep *u)
 void upkeep_scaled(struct upkeep *u, unsigned want, uint64_t now)
 {
 	policy_settle(&u->demand, want, now);
+	u->look_at = now;
 }
 
 static bool follows_load(const struct conf_pool *conf)

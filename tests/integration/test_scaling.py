@@ -217,3 +217,14 @@ def test_scaling_by_hand_stays_within_the_range(daemon):
     with Load(1, lambda _random: fcgi.get(daemon.sock)) as load:
         wait_for(lambda: load.done > 50)
     assert len(daemon.workers()) == 3
+
+
+def test_worker_that_came_by_hand_goes_when_it_is_not_needed(daemon):
+    """Even if nobody has connected since."""
+    daemon.write(daemon.pool(workers="1..3", idle_timeout="100ms"))
+    daemon.start()
+    time.sleep(1)  # until nobody looks any more
+    daemon.send(signal.SIGTTIN)
+    daemon.wait_log("2 workers wanted")
+    daemon.wait_log("1 workers are enough", 10)
+    daemon.wait_workers(1)
