@@ -122,7 +122,11 @@ int pool_prepare(struct pool *pool, const struct conf_pool *conf, unsigned numbe
 
 	if (pool->current != NULL && most_of(pool->current) > most)
 		most = most_of(pool->current);
-	/* The slots may still be taken by those that the reload before has retired. */
+	const struct generation *current = pool->current;
+	/* The slots may still be taken by those that the reload before has retired, or by those that
+	 * are being replaced. */
+	if (current != NULL && current->workers > roster_count(&pool->roster, current, false))
+		patience += current->conf->start_timeout + current->conf->stop_timeout;
 	for (const struct generation *g = pool->retired; g != NULL; g = g->next_retired)
 		if (patience < conf->start_timeout + g->conf->stop_timeout)
 			patience = conf->start_timeout + g->conf->stop_timeout;
