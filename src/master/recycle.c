@@ -2,8 +2,8 @@
  * recycle: who is due, who may go.
  *
  * An outgoing worker serves on until its replacement is ready; one that is near max-requests serves
- * on until it has answered them all, unless others are waiting for their turn meanwhile, or a reload
- * needs its place.
+ * on until it has answered them all, unless others are waiting for their turn meanwhile, or a
+ * reload needs its place.
  */
 #include "master/recycle.h"
 

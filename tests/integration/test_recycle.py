@@ -114,3 +114,22 @@ def test_reload_while_one_that_is_replaced_has_a_request(daemon):
     daemon.reload_well()
     thread.join()
     assert answers[0].endswith(b"x")
+
+
+def test_back_off_of_a_pool_that_shrank_meanwhile(daemon):
+    """Nothing is missing any more, so that no start could end it: recycling goes on all the same."""
+    program = os.path.join(daemon.dir, "program")
+    os.symlink(APPS + "/plain", program)
+    daemon.write(daemon.pool(command=program, workers="1..2", max_age="2s", idle_timeout="100ms"))
+    daemon.start()
+    first = daemon.workers()[0]
+    os.unlink(program)
+    os.symlink("/bin/false", program)
+    assert fcgi.get(daemon.sock, b"x", SLEEP_MS="100").endswith(b"x")
+    daemon.wait_log("next try in")
+    daemon.wait_log("1 workers are enough")
+    os.symlink(APPS + "/plain", program + ".new")
+    os.replace(program + ".new", program)
+    wait_for(lambda: first not in daemon.workers())
+    daemon.wait_workers(1)
+    daemon.wait_log("back-off ends")
