@@ -154,7 +154,7 @@ static unsigned shrink(
 unsigned policy_want(const struct policy_limits *limits, const struct policy_load *load,
 	struct policy_demand *d, uint64_t now, uint64_t *next)
 {
-	unsigned live = load->idle + load->busy + load->starting;
+	unsigned live = load->idle + load->busy + load->starting + load->elsewhere;
 	unsigned needed = load->busy > 0 ? load->busy + limits->spare : 0;
 	bool working = load->busy > 0 || load->queue > 0;
 

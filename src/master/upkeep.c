@@ -75,6 +75,26 @@ static void shed(const struct upkeep_scene *scene, uint64_t now)
 	}
 }
 
+/* All that there may be are there, and one of them is idle where nobody waits: the hungry listener
+ * gets its place. */
+static void make_way(const struct upkeep_scene *scene, const struct gauge *seen, uint64_t now)
+{
+	const struct generation *g = scene->current;
+
+	if (seen->load.idle + seen->load.starting > 0 || seen->load.elsewhere == 0 ||
+		roster_count(scene->roster, g, false) < g->conf->workers.max)
+		return;
+	for (unsigned s = scene->roster->slots; s > 0; s--) {
+		struct member *m = &scene->roster->members[s];
+
+		if (m->watch == NULL || m->generation != g || m->busy || m->outgoing != 0 ||
+			m->watch->state != LIFE_UP || m->watch->listener == seen->hungry)
+			continue;
+		watch_event(m->watch, LIFE_EV_RETIRE, now);
+		return;
+	}
+}
+
 static uint64_t follow_load(
 	struct upkeep *u, const struct upkeep_scene *scene, const struct gauge *seen, uint64_t now)
 {
@@ -94,6 +114,8 @@ static uint64_t follow_load(
 		log_debug("pool %s: %u workers are enough", g->conf->name, g->want);
 	if (seen->load.queue == 0)
 		shed(scene, now);
+	else
+		make_way(scene, seen, now);
 	u->hungry = seen->hungry;
 	return next;
 }

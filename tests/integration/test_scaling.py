@@ -228,3 +228,18 @@ def test_worker_that_came_by_hand_goes_when_it_is_not_needed(daemon):
     daemon.wait_log("2 workers wanted")
     daemon.wait_log("1 workers are enough", 10)
     daemon.wait_workers(1)
+
+
+@pytest.mark.parametrize("most", (2, 8))
+def test_address_whose_workers_are_all_at_the_other(daemon, most):
+    """Idle workers of one address are none for a connection to the other."""
+    other = os.path.join(daemon.dir, "other.sock")
+    daemon.write(daemon.pool(command=APPS + "/plain", listen="%s %s" % (daemon.sock, other),
+                             listen_mode="0666", workers="0..%d" % most, idle_timeout="60s"))
+    daemon.start()
+    for where, count in ((other, 2), (daemon.sock, 1), (other, 1), (daemon.sock, 2)):
+        answers = []
+        for t in ask_at_once(where, count, answers, SLEEP_MS="100"):
+            t.join(10)
+        assert len(answers) == count
+    assert len(daemon.workers()) <= most
