@@ -126,10 +126,13 @@ static bool same_load(const struct policy_load *a, const struct policy_load *b)
 	       a->starting == b->starting;
 }
 
-/* Short while something moves, longer while it does not. */
-static uint64_t pause_after(struct upkeep *u, const struct policy_load *load)
+/* Short while something moves, longer while it does not, or where no more may be started. */
+static uint64_t pause_after(
+	struct upkeep *u, const struct generation *g, const struct policy_load *load)
 {
-	if (load->queue > 0 || load->starting > 0)
+	if (follows_load(g->conf) && g->want >= g->conf->workers.max)
+		u->pause = 2 * u->pause < PAUSE_MAX ? 2 * u->pause : PAUSE_MAX;
+	else if (load->queue > 0 || load->starting > 0)
 		u->pause = PAUSE_MIN;
 	else if (!same_load(load, &u->last))
 		u->pause = 2 * PAUSE_MIN;
@@ -209,12 +212,12 @@ static uint64_t look(struct upkeep *u, const struct upkeep_scene *scene, uint64_
 	if (recycle_by_weight(g->conf))
 		next = earlier(next, u->weigh_at);
 	if (follows_load(g->conf)) {
-		next = earlier(next, now + pause_after(u, &seen.load));
+		next = earlier(next, now + pause_after(u, g, &seen.load));
 		/* All are busy: the next connection will wait, and is news. */
 		if (seen.load.idle == 0 && seen.load.queue == 0 && g->want < g->conf->workers.max)
 			wake_watch(&u->wake, g->listener_fds, g->listener_count);
 	} else if (next == UINT64_MAX && g->conf->kind == CONF_COMMAND) {
-		next = now + pause_after(u, &seen.load);
+		next = now + pause_after(u, g, &seen.load);
 	} else if (next == UINT64_MAX && scene->board != NULL) {
 		listen_to_workers(scene);
 	}

@@ -8,7 +8,7 @@ import time
 import pytest
 
 import fcgi
-from daemon import APPS, free_port, often, status, wait_for
+from daemon import APPS, free_port, often, read, status, wait_for
 from load import Load
 from programs import serve
 
@@ -243,3 +243,23 @@ def test_address_whose_workers_are_all_at_the_other(daemon, most):
             t.join(10)
         assert len(answers) == count
     assert len(daemon.workers()) <= most
+
+
+def test_saturated_pool_costs_little(daemon):
+    """With all workers that there may be nothing can be done for those that wait."""
+    daemon.write(daemon.pool(command=APPS + "/plain", workers="2..20", idle_timeout="60s"))
+    daemon.start()
+    threads = ask_at_once(daemon.sock, 30, [], SLEEP_MS="2500")
+    daemon.wait_workers(20)
+    time.sleep(0.5)  # until the last one is ready, and the pause is at its longest
+    before = cpu_time(daemon.pid)
+    time.sleep(1)
+    assert cpu_time(daemon.pid) - before < 0.1
+    for t in threads:
+        t.join()
+
+
+def cpu_time(pid):
+    """Seconds of a process."""
+    fields = read("/proc/%d/stat" % pid).rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
