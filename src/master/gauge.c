@@ -90,8 +90,12 @@ static void look_at_queues(
 		longest = queue.waiting;
 		out->hungry = l;
 	}
-	if (longest > 0 && g->listener_count > 1)
-		out->load.idle = idle_at(roster, g, out->hungry);
+	if (longest > 0 && g->listener_count > 1) {
+		unsigned here = idle_at(roster, g, out->hungry);
+
+		out->load.elsewhere = out->load.idle - here;
+		out->load.idle = here;
+	}
 }
 
 void gauge_look(const struct roster *roster, const struct generation *current,

@@ -111,13 +111,15 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 /* Connections stand: twice as many more as the last time, but never more than stand there and have
  * nobody on the way. */
-static unsigned grow(const struct policy_load *load, struct policy_demand *d, unsigned live,
-	uint64_t now, uint64_t *next)
+static unsigned grow(const struct policy_limits *limits, const struct policy_load *load,
+	struct policy_demand *d, unsigned live, uint64_t now, uint64_t *next)
 {
 	uint64_t patience = load->idle > 0 ? POLICY_STANDING_LONG : POLICY_STANDING;
 
 	if (d->standing == 0)
 		d->standing = now;
+	if (d->want >= limits->max)
+		return d->want;
 	if (live > 0 && now - d->standing < patience) {
 		*next = earlier(*next, d->standing + patience);
 		return d->want;
@@ -154,7 +156,7 @@ static unsigned shrink(
 unsigned policy_want(const struct policy_limits *limits, const struct policy_load *load,
 	struct policy_demand *d, uint64_t now, uint64_t *next)
 {
-	unsigned live = load->idle + load->busy + load->starting;
+	unsigned live = load->idle + load->busy + load->starting + load->elsewhere;
 	unsigned needed = load->busy > 0 ? load->busy + limits->spare : 0;
 	bool working = load->busy > 0 || load->queue > 0;
 
@@ -166,7 +168,7 @@ unsigned policy_want(const struct policy_limits *limits, const struct policy_loa
 		d->idle_since = now;
 	if (load->queue == 0)
 		d->standing = d->step = 0;
-	unsigned want = load->queue > 0 ? grow(load, d, live, now, next) : d->want;
+	unsigned want = load->queue > 0 ? grow(limits, load, d, live, now, next) : d->want;
 	want = within(limits, needed > want ? needed : want);
 	if (want > d->want || load->queue > 0)
 		needed = want;

@@ -68,6 +68,7 @@ struct policy_limits {
 struct policy_load {
 	unsigned queue;                /* connections that nobody has accepted */
 	unsigned idle, busy, starting; /* workers that will stay */
+	unsigned elsewhere;            /* idle too, but where no connection waits */
 };
 
 /* What is remembered from one look to the next. Begins with policy_settle(). */

@@ -122,7 +122,11 @@ int pool_prepare(struct pool *pool, const struct conf_pool *conf, unsigned numbe
 
 	if (pool->current != NULL && most_of(pool->current) > most)
 		most = most_of(pool->current);
-	/* The slots may still be taken by those that the reload before has retired. */
+	const struct generation *current = pool->current;
+	/* The slots may still be taken by those that the reload before has retired, or by those
+	 * that are being replaced. */
+	if (current != NULL && current->workers > roster_count(&pool->roster, current, false))
+		patience += current->conf->start_timeout + current->conf->stop_timeout;
 	for (const struct generation *g = pool->retired; g != NULL; g = g->next_retired)
 		if (patience < conf->start_timeout + g->conf->stop_timeout)
 			patience = conf->start_timeout + g->conf->stop_timeout;
@@ -339,8 +343,10 @@ static int start_member(struct pool *pool, struct generation *g, uint64_t now, s
 
 	if (slot == 0)
 		return err_set(err, EX_OSERR, "pool %s: no slot is free", pool->name);
-	if (!command)
+	if (!command) {
 		board_clear(pool->board, slot);
+		board_listen(pool->board, slot); /* nobody may look until its first request */
+	}
 	recycle_draw(g->conf, now, &limits);
 	struct watch_seat seat = { .conf = g->conf,
 		.slot = slot,
@@ -413,16 +419,27 @@ static uint64_t follow_deadline(struct pool *pool, uint64_t now)
 	return pool->next_deadline > now ? pool->next_deadline : now;
 }
 
-static uint64_t look_after(struct pool *pool, uint64_t now)
+/* Also in a back-off that nothing is missing in: then only a replacement can end it. */
+static bool may_replace(const struct pool *pool, bool probing, uint64_t now, uint64_t *next)
 {
+	const struct policy_restart *r = &pool->restart.policy;
+
+	if (r->delay > 0 && now < r->retry_at)
+		*next = earlier(*next, r->retry_at);
+	return pool->next == NULL && (r->delay == 0 || (now >= r->retry_at && !probing));
+}
+
+static uint64_t look_after(struct pool *pool, bool probing, uint64_t now)
+{
+	uint64_t next = UINT64_MAX;
 	const struct upkeep_scene scene = { .roster = &pool->roster,
 		.current = pool->current,
 		.board = pool->board,
 		.bell = pool->bell,
 		.base = pool->context->base,
-		.replaceable = pool->next == NULL && pool->restart.policy.delay == 0 };
+		.replaceable = may_replace(pool, probing, now, &next) };
 
-	return upkeep_follow(&pool->upkeep, &scene, now);
+	return earlier(next, upkeep_follow(&pool->upkeep, &scene, now));
 }
 
 uint64_t pool_reconcile(struct pool *pool, uint64_t now)
@@ -440,7 +457,7 @@ uint64_t pool_reconcile(struct pool *pool, uint64_t now)
 			next = earlier(next, watch_follow(pool->roster.members[s].watch, now));
 	bool probing = restart_is_on_trial(
 		&pool->restart, pool->name, &pool->roster, pool->board, now, &next);
-	next = earlier(next, look_after(pool, now));
+	next = earlier(next, look_after(pool, probing, now));
 	unsigned most = pool->current != NULL ? most_of(pool->current) : 0;
 	if (pool->next != NULL && most_of(pool->next) > most)
 		most = most_of(pool->next);

@@ -2,7 +2,8 @@
  * recycle: who is due, who may go.
  *
  * An outgoing worker serves on until its replacement is ready; one that is near max-requests serves
- * on until it has answered them all, unless others are waiting for their turn meanwhile.
+ * on until it has answered them all, unless others are waiting for their turn meanwhile, or a
+ * reload needs its place.
  */
 #include "master/recycle.h"
 
@@ -134,7 +135,7 @@ uint64_t recycle_follow(const struct roster *roster, const struct generation *g,
 
 		if (!is_of(m, g) || m->outgoing == 0 || m->watch->state != LIFE_UP)
 			continue;
-		if (!may_linger(m, board, now) || (waiting && now >= m->outgoing + TURN))
+		if (!begin || !may_linger(m, board, now) || (waiting && now >= m->outgoing + TURN))
 			watch_event(m->watch, LIFE_EV_RETIRE, now);
 		else if (waiting)
 			next = m->outgoing + TURN < next ? m->outgoing + TURN : next;

@@ -40,6 +40,7 @@ void upkeep_leave(struct upkeep *u)
 void upkeep_scaled(struct upkeep *u, unsigned want, uint64_t now)
 {
 	policy_settle(&u->demand, want, now);
+	u->look_at = now;
 }
 
 static bool follows_load(const struct conf_pool *conf)
@@ -74,6 +75,26 @@ static void shed(const struct upkeep_scene *scene, uint64_t now)
 	}
 }
 
+/* All that there may be are there, and one of them is idle where nobody waits: the hungry listener
+ * gets its place. */
+static void make_way(const struct upkeep_scene *scene, const struct gauge *seen, uint64_t now)
+{
+	const struct generation *g = scene->current;
+
+	if (seen->load.idle + seen->load.starting > 0 || seen->load.elsewhere == 0 ||
+		roster_count(scene->roster, g, false) < g->conf->workers.max)
+		return;
+	for (unsigned s = scene->roster->slots; s > 0; s--) {
+		struct member *m = &scene->roster->members[s];
+
+		if (m->watch == NULL || m->generation != g || m->busy || m->outgoing != 0 ||
+			m->watch->state != LIFE_UP || m->watch->listener == seen->hungry)
+			continue;
+		watch_event(m->watch, LIFE_EV_RETIRE, now);
+		return;
+	}
+}
+
 static uint64_t follow_load(
 	struct upkeep *u, const struct upkeep_scene *scene, const struct gauge *seen, uint64_t now)
 {
@@ -93,6 +114,8 @@ static uint64_t follow_load(
 		log_debug("pool %s: %u workers are enough", g->conf->name, g->want);
 	if (seen->load.queue == 0)
 		shed(scene, now);
+	else
+		make_way(scene, seen, now);
 	u->hungry = seen->hungry;
 	return next;
 }
@@ -103,10 +126,13 @@ static bool same_load(const struct policy_load *a, const struct policy_load *b)
 	       a->starting == b->starting;
 }
 
-/* Short while something moves, longer while it does not. */
-static uint64_t pause_after(struct upkeep *u, const struct policy_load *load)
+/* Short while something moves, longer while it does not, or where no more may be started. */
+static uint64_t pause_after(
+	struct upkeep *u, const struct generation *g, const struct policy_load *load)
 {
-	if (load->queue > 0 || load->starting > 0)
+	if (follows_load(g->conf) && g->want >= g->conf->workers.max)
+		u->pause = 2 * u->pause < PAUSE_MAX ? 2 * u->pause : PAUSE_MAX;
+	else if (load->queue > 0 || load->starting > 0)
 		u->pause = PAUSE_MIN;
 	else if (!same_load(load, &u->last))
 		u->pause = 2 * PAUSE_MIN;
@@ -186,12 +212,12 @@ static uint64_t look(struct upkeep *u, const struct upkeep_scene *scene, uint64_
 	if (recycle_by_weight(g->conf))
 		next = earlier(next, u->weigh_at);
 	if (follows_load(g->conf)) {
-		next = earlier(next, now + pause_after(u, &seen.load));
+		next = earlier(next, now + pause_after(u, g, &seen.load));
 		/* All are busy: the next connection will wait, and is news. */
 		if (seen.load.idle == 0 && seen.load.queue == 0 && g->want < g->conf->workers.max)
 			wake_watch(&u->wake, g->listener_fds, g->listener_count);
 	} else if (next == UINT64_MAX && g->conf->kind == CONF_COMMAND) {
-		next = now + pause_after(u, &seen.load);
+		next = now + pause_after(u, g, &seen.load);
 	} else if (next == UINT64_MAX && scene->board != NULL) {
 		listen_to_workers(scene);
 	}

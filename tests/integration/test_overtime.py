@@ -8,7 +8,7 @@ import threading
 import pytest
 
 import fcgi
-from daemon import APPS, wait_for
+from daemon import APPS, title, wait_for
 
 KINDS = {"command": {"command": APPS + "/plain"}, "module": {"module": APPS + "/module_echo"}}
 
@@ -108,3 +108,16 @@ def test_idle_kept_connection_is_no_request(daemon):
         with pytest.raises(AssertionError):
             wait_for(lambda: daemon.workers() != worker, 1.5)
         assert c.request(b"y", keep=True)[0].endswith(b"y")
+
+
+def test_worker_that_came_while_the_pool_rested_is_limited_too(daemon):
+    """Nobody has looked at it before its first request."""
+    daemon.write(daemon.pool(module=APPS + "/module_echo", workers=1, request_timeout="300ms"))
+    daemon.start()
+    first = daemon.workers()
+    os.kill(first[0], signal.SIGKILL)
+    wait_for(lambda: daemon.workers() and daemon.workers() != first and
+             title(daemon.workers()[0]).endswith(" idle"))
+    with fcgi.Connection(daemon.sock) as stuck:
+        stuck.sock.sendall(fcgi.message(SLEEP_MS="60000"))
+        daemon.wait_log("longer than request-timeout")

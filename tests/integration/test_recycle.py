@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 
 import pytest
 
@@ -110,3 +111,50 @@ def test_requests_of_a_command_cannot_be_counted(daemon):
     done = daemon.run("-t", "-c", daemon.conf)
     assert done.returncode == 78
     assert "cannot be counted" in done.stderr and ":10:" in done.stderr, done.stderr
+
+
+def test_reload_while_one_is_near_its_limit(daemon):
+    """Its replacement is there, and it would serve on: it leaves its place to the new worker."""
+    daemon.write(daemon.pool(module=APPS + "/module_echo", workers=1, max_requests=100,
+                             start_timeout="1s"))
+    daemon.start()
+    while "is to be replaced: max-requests" not in daemon.read_log():
+        assert fcgi.get(daemon.sock, b"x").endswith(b"x")
+    daemon.wait_workers(2)
+    daemon.reload_well()
+    daemon.wait_workers(1)
+
+
+def test_reload_while_one_that_is_replaced_has_a_request(daemon):
+    """Its place is free when that is answered; the reload waits for it."""
+    daemon.write(daemon.pool(module=APPS + "/module_echo", workers=1, max_age="1s",
+                             start_timeout="1s"))
+    daemon.start()
+    answers = []
+    thread = threading.Thread(
+        target=lambda: answers.append(fcgi.get(daemon.sock, b"x", SLEEP_MS="6000")))
+    thread.start()
+    daemon.wait_log("is to be replaced: max-age")
+    daemon.wait_workers(2)
+    daemon.reload_well()
+    thread.join()
+    assert answers[0].endswith(b"x")
+
+
+def test_back_off_of_a_pool_that_shrank_meanwhile(daemon):
+    """Nothing is missing any more, so that no start could end it: recycling goes on all the same."""
+    program = os.path.join(daemon.dir, "program")
+    os.symlink(APPS + "/plain", program)
+    daemon.write(daemon.pool(command=program, workers="1..2", max_age="2s", idle_timeout="100ms"))
+    daemon.start()
+    first = daemon.workers()[0]
+    os.unlink(program)
+    os.symlink("/bin/false", program)
+    assert fcgi.get(daemon.sock, b"x", SLEEP_MS="100").endswith(b"x")
+    daemon.wait_log("next try in")
+    daemon.wait_log("1 workers are enough")
+    os.symlink(APPS + "/plain", program + ".new")
+    os.replace(program + ".new", program)
+    wait_for(lambda: first not in daemon.workers())
+    daemon.wait_workers(1)
+    daemon.wait_log("back-off ends")

@@ -8,7 +8,7 @@ import time
 import pytest
 
 import fcgi
-from daemon import APPS, free_port, often, status, wait_for
+from daemon import APPS, free_port, often, read, status, wait_for
 from load import Load
 from programs import serve
 
@@ -217,3 +217,49 @@ def test_scaling_by_hand_stays_within_the_range(daemon):
     with Load(1, lambda _random: fcgi.get(daemon.sock)) as load:
         wait_for(lambda: load.done > 50)
     assert len(daemon.workers()) == 3
+
+
+def test_worker_that_came_by_hand_goes_when_it_is_not_needed(daemon):
+    """Even if nobody has connected since."""
+    daemon.write(daemon.pool(workers="1..3", idle_timeout="100ms"))
+    daemon.start()
+    time.sleep(1)  # until nobody looks any more
+    daemon.send(signal.SIGTTIN)
+    daemon.wait_log("2 workers wanted")
+    daemon.wait_log("1 workers are enough", 10)
+    daemon.wait_workers(1)
+
+
+@pytest.mark.parametrize("most", (2, 8))
+def test_address_whose_workers_are_all_at_the_other(daemon, most):
+    """Idle workers of one address are none for a connection to the other."""
+    other = os.path.join(daemon.dir, "other.sock")
+    daemon.write(daemon.pool(command=APPS + "/plain", listen="%s %s" % (daemon.sock, other),
+                             listen_mode="0666", workers="0..%d" % most, idle_timeout="60s"))
+    daemon.start()
+    for where, count in ((other, 2), (daemon.sock, 1), (other, 1), (daemon.sock, 2)):
+        answers = []
+        for t in ask_at_once(where, count, answers, SLEEP_MS="100"):
+            t.join(10)
+        assert len(answers) == count
+    assert len(daemon.workers()) <= most
+
+
+def test_saturated_pool_costs_little(daemon):
+    """With all workers that there may be nothing can be done for those that wait."""
+    daemon.write(daemon.pool(command=APPS + "/plain", workers="2..20", idle_timeout="60s"))
+    daemon.start()
+    threads = ask_at_once(daemon.sock, 30, [], SLEEP_MS="2500")
+    daemon.wait_workers(20)
+    time.sleep(0.5)  # until the last one is ready, and the pause is at its longest
+    before = cpu_time(daemon.pid)
+    time.sleep(1)
+    assert cpu_time(daemon.pid) - before < 0.1
+    for t in threads:
+        t.join()
+
+
+def cpu_time(pid):
+    """Seconds of a process."""
+    fields = read("/proc/%d/stat" % pid).rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
