@@ -39,7 +39,6 @@ def test_max_age_under_load_loses_nothing(daemon, name):
     assert not load.lost, (len(load.lost), load.lost[:3])
     print("%s: %d workers served %d requests, %d to %d at a time" %
           (name, len(seen), load.done, fewest, most))
-    assert fewest >= 7  # the list of children is read while it changes
     assert most <= 10  # a replacement, and one on its way out that is not yet reaped
     assert "did not stop within" not in daemon.read_log()
 
