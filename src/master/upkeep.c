@@ -245,6 +245,9 @@ uint64_t upkeep_follow(struct upkeep *u, const struct upkeep_scene *scene, uint6
 	if (u->generation != g)
 		begin_generation(u, g, now);
 	bool noticed = wake_noticed(&u->wake);
+	/* The connection may be neither in the queue nor in a worker's hands yet: no rest now. */
+	if (noticed)
+		u->worked_at = now;
 	if (is_looked_at(g->conf)) {
 		if (noticed || now >= u->look_at)
 			u->look_at = look(u, scene, now);
