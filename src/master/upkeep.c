@@ -130,11 +130,11 @@ static bool same_load(const struct policy_load *a, const struct policy_load *b)
 static uint64_t pause_after(
 	struct upkeep *u, const struct generation *g, const struct policy_load *load)
 {
-	if (follows_load(g->conf) && g->want >= g->conf->workers.max)
-		u->pause = 2 * u->pause < PAUSE_MAX ? 2 * u->pause : PAUSE_MAX;
-	else if (load->queue > 0 || load->starting > 0)
+	bool full = follows_load(g->conf) && g->want >= g->conf->workers.max;
+
+	if (!full && (load->queue > 0 || load->starting > 0))
 		u->pause = PAUSE_MIN;
-	else if (!same_load(load, &u->last))
+	else if (!full && !same_load(load, &u->last))
 		u->pause = 2 * PAUSE_MIN;
 	else
 		u->pause = 2 * u->pause < PAUSE_MAX ? 2 * u->pause : PAUSE_MAX;
