@@ -38,7 +38,7 @@ struct upkeep_scene {
 	struct generation *current; /* want follows the load; NULL: no generation serves */
 	const struct board *board;  /* NULL: no worker runs inside preforkd */
 	int bell;                   /* eventfd(2); -1: none */
-	bool replaceable;           /* another worker could be started: no wait after a failure, no reload */
+	bool replaceable; /* another worker could be started: no wait after a failure, no reload */
 };
 
 void upkeep_init(struct upkeep *u);
