@@ -14,8 +14,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "common/clock.h"
 
 /* A page is the unit of sharing: the system's, where that is larger. */
 #define PAGE 4096u
@@ -198,14 +199,6 @@ static void ring(const struct board_seat *seat)
 	(void)!write(seat->bell, &once, sizeof(once)); /* full: it has rung long enough */
 }
 
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
 void board_begin(const struct board_seat *seat)
 {
 	struct board_page *page = seat->page;
@@ -213,7 +206,7 @@ void board_begin(const struct board_seat *seat)
 	/* The text of the request before must not stand beside the time of this one. */
 	if (page->method[0] != '\0')
 		board_describe(seat, "", "");
-	atomic_store_explicit(&page->since, now_ms(), memory_order_release);
+	atomic_store_explicit(&page->since, clock_ms(), memory_order_release);
 	if (atomic_load_explicit(&page->listened, memory_order_relaxed) == 0)
 		return;
 	atomic_store_explicit(&page->listened, 0, memory_order_seq_cst);

@@ -17,9 +17,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/conf.h"
 #include "common/err.h"
 #include "common/log.h"
@@ -66,14 +66,6 @@ struct master {
 	struct watch_context context;
 };
 
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
 static struct timeval time_of(uint64_t ms)
 {
 	return (struct timeval){ (time_t)(ms / 1000), (suseconds_t)(ms % 1000) * 1000 };
@@ -117,7 +109,7 @@ static void begin_stop(struct master *m)
 	m->stopping = true;
 	upgrade_cancel(&m->succession.upgrade);
 	notify_send("STOPPING=1\nSTATUS=Stopping");
-	fleet_stop(m->fleet, now_ms());
+	fleet_stop(m->fleet, clock_ms());
 }
 
 static void give_up_start(struct master *m, int code, const char *why)
@@ -127,7 +119,7 @@ static void give_up_start(struct master *m, int code, const char *why)
 	if (!m->start.foreground)
 		daemon_report(code, why);
 	begin_stop(m);
-	fleet_cut(m->fleet, now_ms());
+	fleet_cut(m->fleet, clock_ms());
 }
 
 /* From the configuration as it is on disk now. */
@@ -136,7 +128,7 @@ static void transact(struct master *m)
 	struct err err;
 	struct conf *conf = check_read(m->start.options, !m->start.foreground, &err);
 
-	if (conf != NULL && fleet_prepare(m->fleet, conf, now_ms(), &err) == 0)
+	if (conf != NULL && fleet_prepare(m->fleet, conf, clock_ms(), &err) == 0)
 		return;
 	conf_free(conf);
 	on_reload_failed(m, &err);
@@ -146,7 +138,7 @@ static void begin_reload(struct master *m)
 {
 	m->heritage.reload_wanted = false;
 	m->heritage.reloads++;
-	tell_running(m->start.pidfile, m->heritage.reloads, "Reloading", now_ms());
+	tell_running(m->start.pidfile, m->heritage.reloads, "Reloading", clock_ms());
 	log_notice("reload %u begins", m->heritage.reloads);
 	transact(m);
 }
@@ -161,7 +153,7 @@ static void on_cut(int signo, short what, void *arg)
 		give_up_start(m, EX_UNAVAILABLE, "told to stop before every pool was ready");
 	else if (!m->stopping)
 		begin_stop(m);
-	fleet_cut(m->fleet, now_ms());
+	fleet_cut(m->fleet, clock_ms());
 }
 
 static void on_stop(int signo, short what, void *arg)
@@ -207,13 +199,13 @@ static void on_reopen(int signo, short what, void *arg)
 static void on_more(int signo, short what, void *arg)
 {
 	(void)signo, (void)what;
-	fleet_scale(((struct master *)arg)->fleet, 1, now_ms());
+	fleet_scale(((struct master *)arg)->fleet, 1, clock_ms());
 }
 
 static void on_fewer(int signo, short what, void *arg)
 {
 	(void)signo, (void)what;
-	fleet_scale(((struct master *)arg)->fleet, -1, now_ms());
+	fleet_scale(((struct master *)arg)->fleet, -1, clock_ms());
 }
 
 static void on_death(pid_t pid, int status, void *arg)
@@ -221,7 +213,7 @@ static void on_death(pid_t pid, int status, void *arg)
 	struct master *m = arg;
 
 	if (!upgrade_died(&m->succession.upgrade, pid, status) &&
-		!fleet_died(m->fleet, pid, status, now_ms()))
+		!fleet_died(m->fleet, pid, status, clock_ms()))
 		log_debug("reaped process %d, which is none of ours", (int)pid);
 }
 
@@ -229,7 +221,7 @@ static void on_stopped(pid_t pid, int status, void *arg)
 {
 	struct master *m = arg;
 
-	fleet_stopped(m->fleet, pid, status, now_ms());
+	fleet_stopped(m->fleet, pid, status, clock_ms());
 }
 
 static void on_reap(int signo, short what, void *arg)
@@ -295,7 +287,7 @@ static void hand_over(struct master *m)
 
 	hold_signals(true);
 	event_base_loop(m->base, EVLOOP_NONBLOCK);
-	fleet_reconcile(m->fleet, now_ms(), &next, &err);
+	fleet_reconcile(m->fleet, clock_ms(), &next, &err);
 	if (fleet_must_wait(m->fleet))
 		m->heritage.upgrade_wanted = true; /* it began just now: asked again after it */
 	else if (!m->stopping)
@@ -317,8 +309,8 @@ static uint64_t reconcile(struct master *m)
 	if (m->heritage.reload_wanted && may_change(m))
 		begin_reload(m);
 	if (m->heritage.upgrade_wanted && may_change(m) && !fleet_must_wait(m->fleet))
-		succession_begin(&m->succession, m->base, now_ms());
-	switch (fleet_reconcile(m->fleet, now_ms(), &next, &err)) {
+		succession_begin(&m->succession, m->base, clock_ms());
+	switch (fleet_reconcile(m->fleet, clock_ms(), &next, &err)) {
 	case FLEET_COMMITTED:
 		on_committed(m);
 		break;
@@ -331,7 +323,7 @@ static uint64_t reconcile(struct master *m)
 	case FLEET_NO_NEWS:
 		break;
 	}
-	if (succession_follow(&m->succession, now_ms(), &next)) {
+	if (succession_follow(&m->succession, clock_ms(), &next)) {
 		hand_over(m);
 		next = 0;
 	}
@@ -347,7 +339,7 @@ static void loop(struct master *m)
 			return;
 		event_del(m->timer);
 		if (next != UINT64_MAX) {
-			uint64_t now = now_ms();
+			uint64_t now = clock_ms();
 			struct timeval tv = time_of(next > now ? next - now : 0);
 
 			event_add(m->timer, &tv);

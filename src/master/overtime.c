@@ -14,6 +14,7 @@
 #include "common/board.h"
 #include "common/conf.h"
 #include "common/log.h"
+#include "master/policy.h"
 #include "master/roster.h"
 #include "master/watch.h"
 
@@ -80,11 +81,6 @@ static uint64_t step_for(const struct conf_pool *conf)
 	return step < STEP_MAX ? step : STEP_MAX;
 }
 
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 static uint64_t follow_one(struct member *m, const struct board *board, uint64_t now)
 {
 	const struct conf_pool *conf = m->watch->conf;
@@ -99,9 +95,9 @@ static uint64_t follow_one(struct member *m, const struct board *board, uint64_t
 	if (conf->request_timeout > 0)
 		next = m->since + conf->request_timeout;
 	if (conf->slow_request > 0 && m->told != m->since)
-		next = earlier(next, m->since + conf->slow_request);
+		next = policy_earlier(next, m->since + conf->slow_request);
 	if (conf->kind == CONF_COMMAND)
-		next = earlier(next, now + step_for(conf));
+		next = policy_earlier(next, now + step_for(conf));
 	return next;
 }
 
@@ -115,7 +111,7 @@ uint64_t overtime_follow(const struct roster *roster, const struct board *board,
 		if (m->watch == NULL || m->since == 0 || !overtime_concerns(m->watch->conf))
 			continue;
 		if (m->watch->state == LIFE_UP || m->watch->state == LIFE_RETIRING)
-			next = earlier(next, follow_one(m, board, now));
+			next = policy_earlier(next, follow_one(m, board, now));
 	}
 	return next;
 }

@@ -8,20 +8,13 @@
 #include <sysexits.h>
 #include <time.h>
 
+#include "common/clock.h"
 #include "common/conf.h"
 #include "common/err.h"
 #include "master/fleet.h"
 
 #define RETRY_MS 20        /* while the orphans of a dead master hold an address */
 #define RETRY_FRESH_MS 500 /* so long even when nothing says that there was one */
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
 
 static bool told_to_stop(void)
 {
@@ -47,10 +40,11 @@ static uint64_t longest_stop(const struct conf *conf)
 int patience_prepare(struct fleet *fleet, struct conf *conf, bool unclean, struct err *err)
 {
 	uint64_t patience = unclean ? longest_stop(conf) : RETRY_FRESH_MS;
-	uint64_t began = now_ms();
+	uint64_t began = clock_ms();
 
-	while (fleet_prepare(fleet, conf, now_ms(), err) != 0) {
-		if (err->code != EX_UNAVAILABLE || now_ms() - began >= patience || told_to_stop()) {
+	while (fleet_prepare(fleet, conf, clock_ms(), err) != 0) {
+		if (err->code != EX_UNAVAILABLE || clock_ms() - began >= patience ||
+			told_to_stop()) {
 			conf_free(conf);
 			return -1;
 		}

@@ -14,6 +14,11 @@
 #define RESTARTS_PER_SECOND 20u /* at least; a pool with more workers may restart them all */
 #define BURST_SECONDS 2u
 
+uint64_t policy_earlier(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 enum policy_death policy_judge(const struct policy_obituary *o)
 {
 	/* Nobody sends SIGKILL to himself: an administrator, or the kernel short of memory. */
@@ -104,11 +109,6 @@ static unsigned within(const struct policy_limits *limits, unsigned workers)
 	return workers < limits->max ? workers : limits->max;
 }
 
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 /* Connections stand: twice as many more as the last time, but never more than stand there and have
  * nobody on the way. */
 static unsigned grow(const struct policy_limits *limits, const struct policy_load *load,
@@ -121,14 +121,14 @@ static unsigned grow(const struct policy_limits *limits, const struct policy_loa
 	if (d->want >= limits->max)
 		return d->want;
 	if (live > 0 && now - d->standing < patience) {
-		*next = earlier(*next, d->standing + patience);
+		*next = policy_earlier(*next, d->standing + patience);
 		return d->want;
 	}
 	unsigned alone = load->queue > load->starting ? load->queue - load->starting : 0;
 	d->step = d->step == 0 ? 1 : d->step * 2;
 	if (d->step > alone)
 		d->step = alone;
-	*next = earlier(*next, now + POLICY_STANDING);
+	*next = policy_earlier(*next, now + POLICY_STANDING);
 	return live + d->step > d->want ? live + d->step : d->want;
 }
 
@@ -144,12 +144,12 @@ static unsigned shrink(
 	if (d->idle_since != 0 && now >= idle_end)
 		return limits->min;
 	if (d->idle_since != 0) {
-		*next = earlier(*next, idle_end);
+		*next = policy_earlier(*next, idle_end);
 		return d->want;
 	}
 	if (now >= end)
 		return d->needed < d->want ? d->needed : d->want;
-	*next = earlier(*next, end);
+	*next = policy_earlier(*next, end);
 	return d->want;
 }
 

@@ -14,6 +14,9 @@
 #define POLICY_DELAY_MAX 5000 /* ms: the longest */
 #define POLICY_PROVEN 1000    /* ms: a worker that lived so long did not fail to start */
 
+/* Of two times at which something is due; POLICY_NEVER comes after all others. */
+uint64_t policy_earlier(uint64_t a, uint64_t b);
+
 /* What is known of a worker when it is dead. */
 struct policy_obituary {
 	bool was_ready;

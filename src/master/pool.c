@@ -402,11 +402,6 @@ static uint64_t fill(
 	return next;
 }
 
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 /* Workers that are killed again and again before all are ready must not hold a reload for ever. */
 static uint64_t follow_deadline(struct pool *pool, uint64_t now)
 {
@@ -425,7 +420,7 @@ static bool may_replace(const struct pool *pool, bool probing, uint64_t now, uin
 	const struct policy_restart *r = &pool->restart.policy;
 
 	if (r->delay > 0 && now < r->retry_at)
-		*next = earlier(*next, r->retry_at);
+		*next = policy_earlier(*next, r->retry_at);
 	return pool->next == NULL && (r->delay == 0 || (now >= r->retry_at && !probing));
 }
 
@@ -439,7 +434,7 @@ static uint64_t look_after(struct pool *pool, bool probing, uint64_t now)
 		.base = pool->context->base,
 		.replaceable = may_replace(pool, probing, now, &next) };
 
-	return earlier(next, upkeep_follow(&pool->upkeep, &scene, now));
+	return policy_earlier(next, upkeep_follow(&pool->upkeep, &scene, now));
 }
 
 uint64_t pool_reconcile(struct pool *pool, uint64_t now)
@@ -454,18 +449,19 @@ uint64_t pool_reconcile(struct pool *pool, uint64_t now)
 
 	for (unsigned s = 1; s <= pool->roster.slots; s++)
 		if (pool->roster.members[s].watch != NULL)
-			next = earlier(next, watch_follow(pool->roster.members[s].watch, now));
+			next = policy_earlier(
+				next, watch_follow(pool->roster.members[s].watch, now));
 	bool probing = restart_is_on_trial(
 		&pool->restart, pool->name, &pool->roster, pool->board, now, &next);
-	next = earlier(next, look_after(pool, probing, now));
+	next = policy_earlier(next, look_after(pool, probing, now));
 	unsigned most = pool->current != NULL ? most_of(pool->current) : 0;
 	if (pool->next != NULL && most_of(pool->next) > most)
 		most = most_of(pool->next);
 	if (pool->current != NULL)
-		next = earlier(next, fill(pool, pool->current, 2 * most, probing, now));
+		next = policy_earlier(next, fill(pool, pool->current, 2 * most, probing, now));
 	if (pool->next != NULL && pool->failure.code == 0) {
-		next = earlier(next, fill(pool, pool->next, 2 * most, probing, now));
-		next = earlier(next, follow_deadline(pool, now));
+		next = policy_earlier(next, fill(pool, pool->next, 2 * most, probing, now));
+		next = policy_earlier(next, follow_deadline(pool, now));
 	}
 	restart_tell(&pool->restart);
 	bury_generations(pool);

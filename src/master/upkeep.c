@@ -53,11 +53,6 @@ static bool is_looked_at(const struct conf_pool *conf)
 	return follows_load(conf) || overtime_concerns(conf) || recycle_by_weight(conf);
 }
 
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 /* Idle workers that are too many go, the youngest first. A busy one never does. */
 static void shed(const struct upkeep_scene *scene, uint64_t now)
 {
@@ -172,7 +167,7 @@ static uint64_t act(
 	uint64_t next = overtime_follow(scene->roster, scene->board, now);
 
 	if (follows_load(conf))
-		next = earlier(next, follow_load(u, scene, seen, now));
+		next = policy_earlier(next, follow_load(u, scene, seen, now));
 	if (recycle_by_weight(conf) && seen->working && now >= u->weigh_at) {
 		gauge_weigh(scene->roster);
 		u->weigh_at = now + WEIGH_EVERY;
@@ -208,11 +203,11 @@ static uint64_t look(struct upkeep *u, const struct upkeep_scene *scene, uint64_
 	}
 	uint64_t next = act(u, scene, &seen, now);
 	if (!seen.working)
-		return rests ? next : earlier(next, now + PAUSE_MAX);
+		return rests ? next : policy_earlier(next, now + PAUSE_MAX);
 	if (recycle_by_weight(g->conf))
-		next = earlier(next, u->weigh_at);
+		next = policy_earlier(next, u->weigh_at);
 	if (follows_load(g->conf)) {
-		next = earlier(next, now + pause_after(u, g, &seen.load));
+		next = policy_earlier(next, now + pause_after(u, g, &seen.load));
 		/* All are busy: the next connection will wait, and is news. */
 		if (seen.load.idle == 0 && seen.load.queue == 0 && g->want < g->conf->workers.max)
 			wake_watch(&u->wake, g->listener_fds, g->listener_count);
@@ -254,9 +249,9 @@ uint64_t upkeep_follow(struct upkeep *u, const struct upkeep_scene *scene, uint6
 		next = u->look_at;
 	}
 	if (g->conf->max_age > 0 || recycle_by_wish(g->conf) || recycle_by_weight(g->conf))
-		next = earlier(next,
+		next = policy_earlier(next,
 			recycle_follow(scene->roster, g, scene->board, scene->replaceable, now));
 	if (g->conf->kind != CONF_COMMAND && (is_looked_at(g->conf) || recycle_by_wish(g->conf)))
-		next = earlier(next, wake_hear(&u->wake, scene->bell, now));
+		next = policy_earlier(next, wake_hear(&u->wake, scene->bell, now));
 	return next;
 }

@@ -14,9 +14,9 @@
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/conf.h"
 #include "common/job.h"
 #include "worker/kept.h"
@@ -25,14 +25,6 @@
 #define CROWDED_MS 10  /* until siblings are tried again */
 #define GIVEN_MOST 16  /* times, while its head is not whole */
 #define RECENT_MS 50   /* whoever has not said all by then is slow */
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
 
 int reception_watch(const struct reception *r, int fd, enum reception_source source, uint32_t flags)
 {
@@ -95,7 +87,7 @@ static void hold(struct reception *r, struct conn *c, enum conn_list list)
 		.data.u64 = ((uint64_t)RECEPTION_CONN << 32) | (uint32_t)c->fd };
 	int what = c->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
 
-	if (!crowd_put(&r->crowd, c, list, now_ms()) ||
+	if (!crowd_put(&r->crowd, c, list, clock_ms()) ||
 		(list != CONN_PENDING && epoll_ctl(r->epoll, what, c->fd, &event) != 0))
 		reception_drop(r, c);
 	else if (list != CONN_PENDING)
@@ -277,7 +269,7 @@ void reception_share(struct reception *r)
 
 	if (c == NULL)
 		return;
-	uint64_t since = now_ms() + r->crowd.patience[CONN_HEAD] - RECENT_MS;
+	uint64_t since = clock_ms() + r->crowd.patience[CONN_HEAD] - RECENT_MS;
 	for (; c != NULL && c->deadline >= since; c = before) {
 		before = TAILQ_PREV(c, crowd_list, link);
 		if (c->given < GIVEN_MOST)
@@ -333,7 +325,7 @@ void reception_put_back(struct reception *r, struct conn *c)
 
 void reception_expire(struct reception *r)
 {
-	uint64_t now = r->crowd.count > 0 ? now_ms() : 0;
+	uint64_t now = r->crowd.count > 0 ? clock_ms() : 0;
 	struct conn *c;
 
 	while (r->crowd.count > 0 && (c = crowd_expired(&r->crowd, now)) != NULL)
@@ -344,7 +336,7 @@ void reception_expire(struct reception *r)
 int reception_wait(struct reception *r, struct epoll_event *events, int limit)
 {
 	const struct conn *pending = crowd_first(&r->crowd, CONN_PENDING);
-	int wait = r->crowd.count > 0 ? crowd_wait(&r->crowd, now_ms()) : -1;
+	int wait = r->crowd.count > 0 ? crowd_wait(&r->crowd, clock_ms()) : -1;
 
 	if (pending != NULL)
 		wait = 0;

@@ -20,10 +20,10 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sysexits.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/board.h"
+#include "common/clock.h"
 #include "common/conf.h"
 #include "common/job.h"
 #include "preforkd_app.h"
@@ -71,14 +71,6 @@ static void on_orphaned(int signo)
 		close(orphan.listeners[i]);
 	orphan.orphaned = 1;
 	errno = saved;
-}
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
 static void set_title(const struct server *s, const char *state)
@@ -277,12 +269,12 @@ static void serve_the_rest(struct server *s)
 {
 	struct reception *r = &s->reception;
 	struct epoll_event events[RECEPTION_EVENTS];
-	uint64_t now = now_ms(), end = now + LEAVE_MS;
+	uint64_t now = clock_ms(), end = now + LEAVE_MS;
 	struct conn *c;
 
 	reception_ignore(r, s->signals);
 	reception_ignore(r, s->job->lifeline_fd);
-	for (; r->crowd.count > 0 && now < end; now = now_ms()) {
+	for (; r->crowd.count > 0 && now < end; now = clock_ms()) {
 		int n = reception_wait(r, events, (int)(end - now));
 
 		for (int i = 0; i < n; i++)

@@ -14,8 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
+#include "common/clock.h"
 #include "worker/conn.h"
 #include "worker/fcgi.h"
 
@@ -40,14 +40,6 @@ struct stream_data {
 static struct stream_data *data_of(const FCGX_Stream *stream)
 {
 	return stream->data;
-}
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
 static int to_poll(uint64_t ms)
@@ -285,7 +277,7 @@ void stream_skip(struct stream_pipe *pipe, bool more)
  */
 static void drain(FCGX_Request *request, struct stream_pipe *pipe)
 {
-	uint64_t now = now_ms(), end = now + DRAIN_MS;
+	uint64_t now = clock_ms(), end = now + DRAIN_MS;
 	size_t total = 0;
 
 	stream_skip(pipe, pipe->conn->fcgi.keep);
@@ -302,7 +294,7 @@ static void drain(FCGX_Request *request, struct stream_pipe *pipe)
 		}
 		stream_skip(pipe, true);
 		total += pipe->input->length;
-		now = now_ms();
+		now = clock_ms();
 	}
 }
 

@@ -1,0 +1,12 @@
+/*
+ * clock: the clock that decides when something is due. What is shown to people has the wall's.
+ */
+#ifndef PREFORKD_CLOCK_H
+#define PREFORKD_CLOCK_H
+
+#include <stdint.h>
+
+/* Milliseconds of CLOCK_MONOTONIC (clock_gettime(2)). */
+uint64_t clock_ms(void);
+
+#endif
