@@ -64,10 +64,9 @@ static unsigned idle_at(const struct roster *roster, const struct generation *g,
 	unsigned n = 0;
 
 	for (unsigned s = 1; s <= roster->slots; s++) {
-		const struct member *m = &roster->members[s];
+		const struct watch *w = roster_idle(&roster->members[s], g);
 
-		n += m->watch != NULL && m->generation == g && m->outgoing == 0 && !m->busy &&
-		     m->watch->state == LIFE_UP && m->watch->listener == listener;
+		n += w != NULL && w->listener == listener;
 	}
 	return n;
 }

@@ -74,6 +74,11 @@ static bool serves(const struct member *m, bool ready_only)
 	       (m->watch->state == LIFE_UP || (!ready_only && m->watch->state == LIFE_STARTING));
 }
 
+struct watch *roster_idle(const struct member *m, const struct generation *g)
+{
+	return serves(m, true) && m->generation == g && !m->busy ? m->watch : NULL;
+}
+
 unsigned roster_count(const struct roster *roster, const struct generation *g, bool ready_only)
 {
 	unsigned n = 0;

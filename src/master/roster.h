@@ -46,6 +46,10 @@ struct member *roster_find_owner(const struct roster *roster, pid_t tid);
 /* 0: none is free. */
 unsigned roster_free_slot(const struct roster *roster);
 
+/* The worker, if it serves for this generation, is to stay, and was last seen without work; NULL:
+ * not so. */
+struct watch *roster_idle(const struct member *m, const struct generation *g);
+
 /* Those that are not reaped yet. */
 unsigned roster_alive(const struct roster *roster);
 /* Those that serve or will and are to stay, or only those that are ready; of one generation, NULL:

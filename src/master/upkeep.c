@@ -60,12 +60,11 @@ static void shed(const struct upkeep_scene *scene, uint64_t now)
 	unsigned have = roster_count(scene->roster, g, false);
 
 	for (unsigned s = scene->roster->slots; s > 0 && have > g->want; s--) {
-		struct member *m = &scene->roster->members[s];
+		struct watch *w = roster_idle(&scene->roster->members[s], g);
 
-		if (m->watch == NULL || m->generation != g || m->busy || m->outgoing != 0 ||
-			m->watch->state != LIFE_UP)
+		if (w == NULL)
 			continue;
-		watch_event(m->watch, LIFE_EV_RETIRE, now);
+		watch_event(w, LIFE_EV_RETIRE, now);
 		have--;
 	}
 }
@@ -80,12 +79,11 @@ static void make_way(const struct upkeep_scene *scene, const struct gauge *seen,
 		roster_count(scene->roster, g, false) < g->conf->workers.max)
 		return;
 	for (unsigned s = scene->roster->slots; s > 0; s--) {
-		struct member *m = &scene->roster->members[s];
+		struct watch *w = roster_idle(&scene->roster->members[s], g);
 
-		if (m->watch == NULL || m->generation != g || m->busy || m->outgoing != 0 ||
-			m->watch->state != LIFE_UP || m->watch->listener == seen->hungry)
+		if (w == NULL || w->listener == seen->hungry)
 			continue;
-		watch_event(m->watch, LIFE_EV_RETIRE, now);
+		watch_event(w, LIFE_EV_RETIRE, now);
 		return;
 	}
 }
