@@ -145,8 +145,9 @@ void board_clear(struct board *board, unsigned slot)
 }
 
 /* Text that changes under our eyes is not shown. */
-static void read_text(struct board_page *page, struct board_worker *out)
+void board_read_request(const struct board *board, unsigned slot, struct board_request *out)
 {
+	struct board_page *page = page_of(board, slot);
 	uint32_t before = atomic_load_explicit(&page->version, memory_order_acquire);
 
 	memcpy(out->method, page->method, sizeof(out->method));
@@ -168,7 +169,6 @@ void board_read(const struct board *board, unsigned slot, struct board_worker *o
 	out->since = atomic_load_explicit(&page->since, memory_order_acquire);
 	out->busy = out->since != 0;
 	out->wish = wish <= BOARD_GOES_NOW ? (enum board_wish)wish : BOARD_STAYS;
-	read_text(page, out);
 }
 
 void board_listen(const struct board *board, unsigned slot)

@@ -38,16 +38,21 @@ enum board_wish {
 	BOARD_GOES_NOW, /* at its limit: it takes no request any more, and waits to be told to go */
 };
 
-/* What one worker says of itself. Foreign bytes: escape what goes into a log or a page. */
+/* What one worker says of itself. */
 struct board_worker {
 	uint64_t requests;
 	bool busy;
 	uint64_t since; /* ms, CLOCK_MONOTONIC: begin of the request in hand; 0: none */
 	enum board_wish wish;
-	char method[BOARD_METHOD]; /* of the request in hand, where known yet; else empty */
-	char path[BOARD_PATH];     /* without the query; cut if it is longer */
 };
 void board_read(const struct board *board, unsigned slot, struct board_worker *out);
+
+/* Its request in hand. Foreign bytes: escape what goes into a log or a page. */
+struct board_request {
+	char method[BOARD_METHOD]; /* empty where it is not known yet */
+	char path[BOARD_PATH];     /* without the query; cut if it is longer */
+};
+void board_read_request(const struct board *board, unsigned slot, struct board_request *out);
 
 /* The worker in this slot is to ring the bell when it next begins a request; once. */
 void board_listen(const struct board *board, unsigned slot);

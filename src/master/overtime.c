@@ -31,13 +31,13 @@ bool overtime_concerns(const struct conf_pool *conf)
 /* "GET /path", escaped; "a request" where it is not known. */
 static void name_request(const struct member *m, const struct board *board, char *out, size_t size)
 {
-	struct board_worker said = { 0 };
+	struct board_request said;
 	char text[REQUEST_TEXT];
 
 	snprintf(out, size, "a request");
 	if (m->watch->conf->kind == CONF_COMMAND)
 		return;
-	board_read(board, m->watch->slot, &said);
+	board_read_request(board, m->watch->slot, &said);
 	if (said.method[0] == '\0')
 		return;
 	snprintf(text, sizeof(text), "%.15s %.75s", said.method, said.path);
