@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -157,6 +158,13 @@ class Daemon:
         if not {"app", "module", "command"} & set(keys):
             keys["app"] = "counter"
         return "[pool %s]\n" % name + "".join("%s = %s\n" % (k, v) for k, v in keys.items())
+
+    def script(self, text):
+        """The command that runs a Python program of this text."""
+        path = os.path.join(self.dir, "program.py")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        return "%s %s" % (sys.executable, path)
 
     # running
 

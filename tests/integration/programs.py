@@ -27,6 +27,9 @@ PROGRAMS = {
     "out of its group": ("/usr/bin/perl %s/perl_fcgi.pl" % APPS, {}, SIZES, {"env_LEAVE_GROUP": 1}),
 }
 
+# keys of a pool that answers with its body: a program, and a module inside preforkd
+KINDS = {"command": {"command": APPS + "/plain"}, "module": {"module": APPS + "/module_echo"}}
+
 
 def pool_of(daemon, name, **keys):
     """The pool of a program; a listener that many take connections from, with a queue."""

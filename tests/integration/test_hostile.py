@@ -10,7 +10,6 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import time
 
 import pytest
@@ -83,13 +82,6 @@ while True:
 """
 
 
-def script(daemon, text):
-    path = os.path.join(daemon.dir, "program.py")
-    with open(path, "w", encoding="utf-8") as f:
-        f.write(text)
-    return "%s %s" % (sys.executable, path)
-
-
 def cpu(pid):
     """Seconds of processor time of a process."""
     fields = read("/proc/%d/stat" % pid).rpartition(")")[2].split()
@@ -97,7 +89,7 @@ def cpu(pid):
 
 
 def test_program_that_leaves_its_group_is_killed_all_the_same(daemon):
-    daemon.write(daemon.pool(command=script(daemon, IMMORTAL), workers=1, stop_timeout="300ms"))
+    daemon.write(daemon.pool(command=daemon.script(IMMORTAL), workers=1, stop_timeout="300ms"))
     daemon.start()
     worker = daemon.workers()[0]
     daemon.end()
@@ -124,7 +116,7 @@ def test_reload_that_cannot_end_is_ended(daemon):
            "threading.Thread(target=lambda: (time.sleep(0.3), os.kill(os.getpid(), 11))).start()\n" \
            "socket.socket(fileno=0).accept()\n"
     daemon.write(daemon.pool(), daemon.pool("two", listen=daemon.dir + "/two.sock", workers=60,
-                                            command=script(daemon, dies), start_timeout="1s"))
+                                            command=daemon.script(dies), start_timeout="1s"))
     before = daemon.workers("www")
     result = daemon.reload()
     if result != "ok":  # all sixty may be ready at one moment on a fast machine
@@ -207,7 +199,7 @@ def says(address, text):
 def test_listener_that_a_worker_shut_down_comes_back(daemon, family):
     """At once, at the same address, for new workers; and the log says who it was."""
     address = address_of(daemon, family)
-    daemon.write(daemon.pool(listen=address, listen_mode="0666", command=script(daemon, SHUTS_DOWN),
+    daemon.write(daemon.pool(listen=address, listen_mode="0666", command=daemon.script(SHUTS_DOWN),
                              workers=1))
     daemon.start()
     before = daemon.workers()
@@ -303,7 +295,7 @@ def test_nobody_puts_a_packet_filter_on_a_listener(daemon):
 def test_grandchild_that_keeps_the_listener(daemon, family):
     """It has left the session: the pool works, a stop ends, and a new start works or says who it is."""
     address = address_of(daemon, family)
-    daemon.write(daemon.pool(listen=address, listen_mode="0666", command=script(daemon, KEEPS),
+    daemon.write(daemon.pool(listen=address, listen_mode="0666", command=daemon.script(KEEPS),
                              workers=2, stop_timeout="20s"))
     daemon.start()
     for _ in range(5):
@@ -338,7 +330,7 @@ def test_grandchild_that_keeps_the_listener(daemon, family):
 
 @pytest.mark.parametrize("how", ["stopped", "blocks every signal", "stopped and blocks every signal"])
 def test_worker_that_does_not_hear_goes_by_the_ladder(daemon, how):
-    daemon.write(daemon.pool(command=script(daemon, DEAF if "blocks" in how else SHUTS_DOWN), workers=2,
+    daemon.write(daemon.pool(command=daemon.script(DEAF if "blocks" in how else SHUTS_DOWN), workers=2,
                              stop_timeout="500ms"))
     daemon.start()
     for round in ("reload", "stop"):
@@ -359,7 +351,7 @@ def test_worker_that_does_not_hear_goes_by_the_ladder(daemon, how):
 
 def test_program_that_makes_the_listener_non_blocking(daemon, apps):
     """The next generation may be one that cannot live with it."""
-    daemon.write(daemon.pool(command=script(daemon, NON_BLOCKING), workers=1, stop_timeout="300ms"))
+    daemon.write(daemon.pool(command=daemon.script(NON_BLOCKING), workers=1, stop_timeout="300ms"))
     daemon.start()
     daemon.write(daemon.pool(command=apps + "/plain", workers=1))
     assert daemon.reload() == "ok"

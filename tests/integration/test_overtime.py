@@ -9,8 +9,7 @@ import pytest
 
 import fcgi
 from daemon import APPS, title, wait_for
-
-KINDS = {"command": {"command": APPS + "/plain"}, "module": {"module": APPS + "/module_echo"}}
+from programs import KINDS
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -276,16 +276,9 @@ while True:
 """
 
 
-def script(daemon, text):
-    path = os.path.join(daemon.dir, "program.py")
-    with open(path, "w", encoding="utf-8") as f:
-        f.write(text)
-    return "%s %s" % (sys.executable, path)
-
-
 def test_program_retired_while_it_starts(daemon):
     """Its handler is there already, and only notes the signal: it must not come before the wait."""
-    daemon.write(daemon.pool(command=script(daemon, NOTES), workers=1))
+    daemon.write(daemon.pool(command=daemon.script(NOTES), workers=1))
     daemon.start()
     first = set(daemon.workers())
     daemon.send(signal.SIGTTIN)
@@ -303,7 +296,7 @@ def test_program_retired_while_it_starts(daemon):
 
 
 def test_program_that_has_not_heard_is_asked_again(daemon):
-    daemon.write(daemon.pool(command=script(daemon, HARD_OF_HEARING), workers=1))
+    daemon.write(daemon.pool(command=daemon.script(HARD_OF_HEARING), workers=1))
     daemon.start()
     before = daemon.workers()
     assert daemon.reload() == "ok"

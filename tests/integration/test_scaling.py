@@ -10,9 +10,8 @@ import pytest
 import fcgi
 from daemon import APPS, free_port, often, read, status, wait_for
 from load import Load
-from programs import serve
+from programs import KINDS, serve
 
-KINDS = {"command": {"command": APPS + "/plain"}, "module": {"module": APPS + "/module_echo"}}
 KIND_AND_FAMILY = [(k, f) for k in KINDS for f in ("unix", "tcp")]
 
 
