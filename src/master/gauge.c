@@ -7,9 +7,9 @@
 #include "common/board.h"
 #include "common/conf.h"
 #include "master/generation.h"
+#include "master/grip.h"
 #include "master/look.h"
 #include "master/queue.h"
-#include "master/retire.h"
 #include "master/roster.h"
 #include "master/watch.h"
 
@@ -29,10 +29,10 @@ static void look_at_board(struct member *m, const struct board *board, uint64_t 
  * is running. */
 static void look_at_program(struct member *m, uint64_t now)
 {
-	struct retire_grip grip = { 0 };
+	struct grip grip = { 0 };
 
 	if (look_at(m->watch->pid) != LOOK_ACCEPTING)
-		retire_look(&m->watch->retire, &grip);
+		grip_look(m->watch->pid, &m->watch->retire.listener, &grip);
 	m->busy = grip.holds;
 	if (!grip.holds || grip.reads)
 		m->since = 0;

@@ -185,6 +185,13 @@ static bool may_rest(const struct upkeep *u, const struct upkeep_scene *scene,
 	return now >= u->worked_at + REST_AFTER || load->idle + load->busy + load->starting == 0;
 }
 
+/* Where there is no worker, nobody can take a connection before it wakes us. */
+static uint64_t rest_until(
+	const struct upkeep_scene *scene, const struct policy_load *load, uint64_t now)
+{
+	return load->idle + load->busy == 0 ? UINT64_MAX : overtime_rest(scene->current->conf, now);
+}
+
 static uint64_t look(struct upkeep *u, const struct upkeep_scene *scene, uint64_t now)
 {
 	const struct generation *g = scene->current;
@@ -201,7 +208,8 @@ static uint64_t look(struct upkeep *u, const struct upkeep_scene *scene, uint64_
 	}
 	uint64_t next = act(u, scene, &seen, now);
 	if (!seen.working)
-		return rests ? next : policy_earlier(next, now + PAUSE_MAX);
+		return policy_earlier(
+			next, rests ? rest_until(scene, &seen.load, now) : now + PAUSE_MAX);
 	if (recycle_by_weight(g->conf))
 		next = policy_earlier(next, u->weigh_at);
 	if (follows_load(g->conf)) {

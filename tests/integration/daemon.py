@@ -240,6 +240,14 @@ class Daemon:
         wait_for(lambda: len(self.workers(pool)) == count, limit, "%d workers" % count)
         return self.workers(pool)
 
+    def wait_rest(self, most=0):
+        """Until the master is hardly woken any more: at most so often in 300 ms."""
+        def quiet():
+            before = int(status(self.pid, "voluntary_ctxt_switches"))
+            time.sleep(0.3)
+            return int(status(self.pid, "voluntary_ctxt_switches")) - before <= most
+        wait_for(quiet, why="rest")
+
     def result(self):
         """The last reload as the result file says it: (number, text)."""
         text = read(self.pidfile + ".reload", "0 ").strip()

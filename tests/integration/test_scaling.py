@@ -63,17 +63,7 @@ def test_idle_pool_costs_no_wake_up(daemon, kind):
         t.join()
     daemon.wait_workers(2)
 
-    def switches():
-        return int(status(daemon.pid, "voluntary_ctxt_switches"))
-
-    before = [None]
-
-    def quiet():
-        """Two looks, far apart, that find the same number."""
-        last, before[0] = before[0], switches()
-        time.sleep(0.3)
-        return last == before[0]
-    wait_for(quiet)
+    daemon.wait_rest()
     assert fcgi.get(daemon.sock, b"y").endswith(b"y")
 
 
