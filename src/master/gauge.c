@@ -71,11 +71,13 @@ static unsigned idle_at(const struct roster *roster, const struct generation *g,
 	return n;
 }
 
-/* Programs serve one listener each: idle ones elsewhere do not help. */
+/* Programs serve one listener each: idle ones elsewhere do not help. One without any worker is
+ * hungrier than any that has one. */
 static void look_at_queues(
 	const struct roster *roster, const struct generation *g, struct gauge *out)
 {
 	unsigned longest = 0;
+	bool starving = false;
 
 	for (size_t l = 0; l < g->listener_count; l++) {
 		struct queue queue;
@@ -84,8 +86,12 @@ static void look_at_queues(
 		if (queue.waiting == 0)
 			continue;
 		out->load.queue += queue.waiting;
-		if (g->conf->kind != CONF_COMMAND || queue.waiting <= longest)
+		if (g->conf->kind != CONF_COMMAND)
 			continue;
+		bool alone = roster_count_at(roster, g, l) == 0;
+		if (alone < starving || (alone == starving && queue.waiting <= longest))
+			continue;
+		starving = alone;
 		longest = queue.waiting;
 		out->hungry = l;
 	}

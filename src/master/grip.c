@@ -66,7 +66,15 @@ static bool is_duplicate_accepted(const struct socket_seen *socket, const struct
 {
 	int fd = sockets_duplicate(socket);
 	bool accepted = fd >= 0 && is_accepted(fd, l);
+	struct linger linger = { 0 };
+	socklen_t size = sizeof(linger);
 
+	/* The process may have closed it meanwhile: then our close would be the one that waits. */
+	if (fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &size) == 0 &&
+		linger.l_onoff != 0 && linger.l_linger > 0) {
+		linger.l_onoff = 0;
+		(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+	}
 	if (fd >= 0)
 		close(fd);
 	return accepted;

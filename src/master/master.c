@@ -310,6 +310,8 @@ static uint64_t reconcile(struct master *m)
 		begin_reload(m);
 	if (m->heritage.upgrade_wanted && may_change(m) && !fleet_must_wait(m->fleet))
 		succession_begin(&m->succession, m->base, clock_ms());
+	m->context.upgrade_waits =
+		m->heritage.upgrade_wanted || upgrade_is_underway(&m->succession.upgrade);
 	switch (fleet_reconcile(m->fleet, clock_ms(), &next, &err)) {
 	case FLEET_COMMITTED:
 		on_committed(m);

@@ -16,6 +16,10 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#define SEEN_MAX                                                                        \
+	8192 /* descriptors of one process: a hostile one must not keep the master busy \
+	      */
+
 bool sockets_is_listening(int fd)
 {
 	int type = 0, listening = 0;
@@ -110,7 +114,8 @@ int sockets_find_seen(
 
 	if (dir == NULL)
 		return -1;
-	for (struct dirent *d; rc == 0 && (d = readdir(dir)) != NULL;) {
+	unsigned seen = 0;
+	for (struct dirent *d; rc == 0 && seen < SEEN_MAX && (d = readdir(dir)) != NULL; seen++) {
 		rc = read_link(dirfd(dir), d->d_name, &socket);
 		if (rc <= 0)
 			continue;
@@ -128,7 +133,8 @@ int sockets_find(pid_t pid, bool (*match)(int fd, const void *arg), const void *
 
 	if (dir == NULL)
 		return -1;
-	for (struct dirent *d; rc == 0 && (d = readdir(dir)) != NULL;) {
+	unsigned seen = 0;
+	for (struct dirent *d; rc == 0 && seen < SEEN_MAX && (d = readdir(dir)) != NULL; seen++) {
 		rc = read_link(dirfd(dir), d->d_name, &socket);
 		if (rc <= 0)
 			continue;
@@ -137,5 +143,5 @@ int sockets_find(pid_t pid, bool (*match)(int fd, const void *arg), const void *
 		if (fd >= 0)
 			close(fd);
 	}
-	return close_descriptors(dir, rc);
+	return close_descriptors(dir, rc == 0 && seen >= SEEN_MAX ? 1 : rc);
 }

@@ -15,7 +15,8 @@
 bool sockets_permitted(pid_t pid);
 
 /* Shows match() a duplicate of each socket of the process until it says true. Returns 1 if it did,
- * 0 if it never did, -1 and errno where we may not look or the process has gone. */
+ * or there were too many descriptors to show them all; 0 if it never did; -1 and errno where we may
+ * not look or the process has gone. */
 int sockets_find(pid_t pid, bool (*match)(int fd, const void *arg), const void *arg);
 
 /* A socket of a process that may run. */
@@ -25,7 +26,7 @@ struct socket_seen {
 	ino_t inode;
 	bool is_unix, is_tcp; /* neither: of another family, or it cannot be told */
 };
-/* The same without duplicates. */
+/* The same without duplicates; 0 for too many. */
 int sockets_find_seen(
 	pid_t pid, bool (*match)(const struct socket_seen *socket, void *arg), void *arg);
 /* One of them, duplicated all the same, for as short as it can be; -1 and errno. */
