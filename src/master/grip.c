@@ -94,11 +94,11 @@ static bool is_unix_grip(const struct socket_seen *socket, const struct grip_lis
 /* A TCP socket cannot be asked for by its inode number, only listed with all of its port, which
  * takes the kernel longer the more sockets the machine has: the list is used again for a while. */
 struct view {
-	in_port_t port;
-	int family;
 	uint64_t listed_at, good_until;
-	bool blind; /* the kernel does not tell us of this listener */
 	struct sockdiag_tcp tcp;
+	int family;
+	in_port_t port;
+	bool blind; /* the kernel does not tell us of this listener */
 };
 
 static bool knows_listener(const struct view *view, const struct grip_listener *l)

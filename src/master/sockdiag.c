@@ -36,7 +36,7 @@ static int ask(const void *question, size_t size)
 	return -1;
 }
 
-static void take_attribute(const struct rtattr *attr, struct sockdiag_unix *out)
+static void take_attribute(struct rtattr *attr, struct sockdiag_unix *out)
 {
 	struct unix_diag_rqlen length;
 	size_t size = RTA_PAYLOAD(attr);
@@ -51,15 +51,15 @@ static void take_attribute(const struct rtattr *attr, struct sockdiag_unix *out)
 	}
 }
 
-static int take_unix(const struct nlmsghdr *head, struct sockdiag_unix *out)
+static int take_unix(struct nlmsghdr *head, struct sockdiag_unix *out)
 {
 	if (head->nlmsg_type == NLMSG_ERROR && head->nlmsg_len >= NLMSG_LENGTH(sizeof(int)))
-		return ((const struct nlmsgerr *)NLMSG_DATA(head))->error == -ENOENT ? 0 : -1;
+		return ((struct nlmsgerr *)NLMSG_DATA(head))->error == -ENOENT ? 0 : -1;
 	if (head->nlmsg_type != SOCK_DIAG_BY_FAMILY ||
 		head->nlmsg_len < NLMSG_LENGTH(sizeof(struct unix_diag_msg)))
 		return -1;
-	const struct unix_diag_msg *body = NLMSG_DATA(head);
-	const struct rtattr *attr = (const struct rtattr *)(const void *)(body + 1);
+	struct unix_diag_msg *body = NLMSG_DATA(head);
+	struct rtattr *attr = (struct rtattr *)(void *)(body + 1);
 	size_t left = head->nlmsg_len - NLMSG_LENGTH(sizeof(*body));
 
 	*out = (struct sockdiag_unix){ .connected = body->udiag_state == TCP_ESTABLISHED,
@@ -112,9 +112,9 @@ static int append(ino_t **list, size_t *count, ino_t inode)
 }
 
 /* What nobody has accepted, or nobody has any more, has no inode. */
-static int take_tcp(const struct nlmsghdr *head, struct sockdiag_tcp *out)
+static int take_tcp(struct nlmsghdr *head, struct sockdiag_tcp *out)
 {
-	const struct inet_diag_msg *body = NLMSG_DATA(head);
+	struct inet_diag_msg *body = NLMSG_DATA(head);
 
 	if (head->nlmsg_len < NLMSG_LENGTH(sizeof(*body)) || body->idiag_inode == 0)
 		return 0;
@@ -124,7 +124,7 @@ static int take_tcp(const struct nlmsghdr *head, struct sockdiag_tcp *out)
 }
 
 /* 1: that was all; 0: there is more; -1: it failed. */
-static int take_part(const struct nlmsghdr *head, size_t size, struct sockdiag_tcp *out)
+static int take_part(struct nlmsghdr *head, size_t size, struct sockdiag_tcp *out)
 {
 	for (; NLMSG_OK(head, size); head = NLMSG_NEXT(head, size)) {
 		if (head->nlmsg_type == NLMSG_DONE)
