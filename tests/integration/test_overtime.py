@@ -128,7 +128,7 @@ def test_looking_harms_no_event_loop(daemon, family):
     """It closes its connections while it is looked at: no event may come for a closed one."""
     address = daemon.sock if family == "unix" else "127.0.0.1:%d" % free_port()
     daemon.write(daemon.pool(command=APPS + "/events", listen=address, listen_mode="0666", workers=2,
-                             request_timeout="80ms"))
+                             slow_request="80ms"))
     daemon.start()
     with Load(16, serve("events", address, (0, 0), (1,))) as load:
         wait_for(lambda: load.done > often(15000, 200000), 120)
