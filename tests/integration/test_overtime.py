@@ -127,7 +127,7 @@ def test_worker_that_came_while_the_pool_rested_is_limited_too(daemon):
 def test_looking_harms_no_event_loop(daemon, family):
     """It closes its connections while it is looked at: no event may come for a closed one."""
     address = daemon.sock if family == "unix" else "127.0.0.1:%d" % free_port()
-    daemon.write(daemon.pool(command=APPS + "/events", listen=address, listen_mode="0666", workers=2,
+    daemon.write(daemon.pool(command=APPS + "/events", listen=address, listen_mode="0666", workers=6,
                              slow_request="80ms"))
     daemon.start()
     with Load(16, serve("events", address, (0, 0), (1,))) as load:
