@@ -304,6 +304,29 @@ def test_byte_by_byte(daemon, apps, family):
     assert body in stdout(records) and stdout(records).endswith(body[::-1])
 
 
+@pytest.mark.quick
+def test_padding_behind_the_end_of_the_body(daemon, apps):
+    """It arrives when all is answered, and before the answer is read: that is whole all the same."""
+    address = "127.0.0.1:%d" % free_port()
+    echo(daemon, apps, workers=1, listen=address)
+    body = os.urandom(300000)
+    message = head(CONTENT_LENGTH=str(len(body)))
+    for at in range(0, len(body), 32768):
+        message += record(fcgi.STDIN, body[at:at + 32768])
+    end = record(fcgi.STDIN, padding=255)
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)  # the rest waits at the other end
+        s.settimeout(20)
+        s.connect(("127.0.0.1", int(address.rpartition(":")[2])))
+        s.sendall(message)
+        wait_for(lambda: daemon.busy() == 1)
+        s.sendall(end[:8])
+        wait_for(lambda: daemon.busy() == 0)
+        for at in range(8, len(end), 50):
+            s.sendall(end[at:at + 50])
+        assert fcgi.body_of(stdout(read_records(s))) == body
+
+
 def test_client_that_does_not_read_its_answer(daemon, apps):
     """send-timeout: the worker is free again, and the connection closed."""
     echo(daemon, apps, workers=1, send_timeout="300ms")
