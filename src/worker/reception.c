@@ -12,6 +12,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -332,20 +333,31 @@ void reception_expire(struct reception *r)
 		reception_drop(r, c);
 }
 
+/* What has been read before is an event as well. First and last by turns: whichever always came
+ * last could be passed over for ever, by the others' next requests. */
+static int add_pending(struct reception *r, struct epoll_event *events, int n)
+{
+	const struct conn *pending = crowd_first(&r->crowd, CONN_PENDING);
+	int at = r->pending_last ? n : 0;
+
+	if (pending == NULL)
+		return n;
+	memmove(events + at + 1, events + at, (size_t)(n - at) * sizeof(*events));
+	events[at].events = EPOLLIN;
+	events[at].data.u64 = ((uint64_t)RECEPTION_CONN << 32) | (uint32_t)pending->fd;
+	r->pending_last = !r->pending_last;
+	return n + 1;
+}
+
 /* Without connections there is no clock to look at. */
 int reception_wait(struct reception *r, struct epoll_event *events, int limit)
 {
-	const struct conn *pending = crowd_first(&r->crowd, CONN_PENDING);
 	int wait = r->crowd.count > 0 ? crowd_wait(&r->crowd, clock_ms()) : -1;
 
-	if (pending != NULL)
+	if (crowd_first(&r->crowd, CONN_PENDING) != NULL)
 		wait = 0;
 	if (limit >= 0 && (wait < 0 || wait > limit))
 		wait = limit;
 	int n = epoll_wait(r->epoll, events, RECEPTION_EVENTS - 1, wait);
-	if (n < 0)
-		n = 0;
-	if (pending != NULL)
-		events[n++].data.u64 = ((uint64_t)RECEPTION_CONN << 32) | (uint32_t)pending->fd;
-	return n;
+	return add_pending(r, events, n > 0 ? n : 0);
 }

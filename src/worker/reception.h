@@ -30,10 +30,11 @@ enum reception_source {
 struct reception {
 	const struct job *job;
 	int epoll;
-	unsigned most; /* connections in the crowd */
-	bool resting;  /* nothing new is taken in, and what is here goes to siblings */
-	bool leaving;  /* the same, and what is idle is closed where there are none */
-	bool alone;    /* there are none */
+	unsigned most;     /* connections in the crowd */
+	bool resting;      /* nothing new is taken in, and what is here goes to siblings */
+	bool leaving;      /* the same, and what is idle is closed where there are none */
+	bool alone;        /* there are none */
+	bool pending_last; /* behind all other events, the next time */
 	struct crowd crowd;
 	struct conn_input input;  /* of the connection that was read last */
 	uint8_t parcel[CONN_RAW]; /* what a sibling had read */

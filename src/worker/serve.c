@@ -35,7 +35,6 @@
 #include "worker/request.h"
 
 #define LEAVE_MS 2000   /* for the connections that nobody else can have */
-#define PASSED_OVER 8   /* rounds that connections wait behind new ones */
 #define NEAR_PERCENT 90 /* of max-memory */
 #define ORPHAN_SIGNAL SIGRTMIN
 
@@ -49,7 +48,7 @@ struct server {
 	bool abandoned; /* the master is dead */
 	enum board_wish wish;
 	uint64_t served;
-	unsigned passed_over; /* rounds in which a connection had to wait */
+	bool conns_first; /* those that are here have waited for a new one */
 	struct reception reception;
 };
 
@@ -174,7 +173,7 @@ static void serve_request(struct server *s, struct conn *c)
 		reception_put_back(r, c);
 }
 
-/* New connections go before those that are here, but not for ever. */
+/* New connections and those that are here take turns: neither may wait for the other for ever. */
 static const enum reception_source *order_of(const struct server *s)
 {
 	static const enum reception_source usual[] = { RECEPTION_HANDOVER, RECEPTION_LISTENER,
@@ -182,7 +181,7 @@ static const enum reception_source *order_of(const struct server *s)
 	static const enum reception_source other[] = { RECEPTION_CONN, RECEPTION_HANDOVER,
 		RECEPTION_LISTENER };
 
-	return s->passed_over < PASSED_OVER ? usual : other;
+	return s->conns_first ? other : usual;
 }
 
 /* Serves the first connection that has a request; the rest of the events is passed on before that.
@@ -193,6 +192,7 @@ static void serve_one(struct server *s, const struct epoll_event *events, int co
 	bool all_busy = count > 1 && kept_is_waiting(s->job->handover[0]);
 	const enum reception_source *order = order_of(s);
 	struct conn *chosen = NULL, *c;
+	enum reception_source from = RECEPTION_CONN;
 	bool waits = false;
 
 	for (int rank = 0; rank <= RECEPTION_CONN; rank++)
@@ -202,10 +202,12 @@ static void serve_one(struct server *s, const struct epoll_event *events, int co
 			if (chosen != NULL) {
 				waits = waits || order[rank] == RECEPTION_CONN;
 				reception_pass_on(&s->reception, &events[i], all_busy);
-			} else if ((c = reception_connection(&s->reception, &events[i])) != NULL)
+			} else if ((c = reception_connection(&s->reception, &events[i])) != NULL) {
 				chosen = reception_read(&s->reception, c);
+				from = order[rank];
+			}
 		}
-	s->passed_over = waits ? s->passed_over + 1 : 0;
+	s->conns_first = waits && from != RECEPTION_CONN;
 	if (chosen == NULL)
 		return;
 	reception_share(&s->reception);

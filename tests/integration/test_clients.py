@@ -11,6 +11,7 @@ import pytest
 
 import fcgi
 from daemon import free_port, make, wait_for
+from load import Load
 
 GET_VALUES, GET_VALUES_RESULT, UNKNOWN_TYPE = 9, 10, 11
 COMPLETE, CANT_MPX, OVERLOADED, UNKNOWN_ROLE = range(4)
@@ -189,6 +190,30 @@ def test_pipelined_requests(daemon, apps):
             answers.append(fcgi.body_of(current))
             current = b""
     assert answers == bodies
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("size", [3000, 40000, 200000])
+def test_pipelined_request_is_not_passed_over_for_ever(daemon, apps, size):
+    """Other kept connections always have a request ready: the one that came along has its turn."""
+    echo(daemon, apps, workers=1)
+    kept = threading.local()
+
+    def request(_rnd):
+        if not hasattr(kept, "c"):
+            kept.c = fcgi.Connection(daemon.sock)
+        kept.c.request(keep=True, SLEEP_MS="5")
+
+    with Load(6, request) as load:
+        wait_for(lambda: load.done > 20)
+        before = load.done
+        with fcgi.connect(daemon.sock) as s:
+            s.sendall(fcgi.message(b"first", keep=True) + fcgi.message(b"x" * size, keep=True))
+            ends = iter((False, True))
+            records = read_records(s, lambda *r: ended(*r) and next(ends), 10)
+            assert protocol_status(records) == [(1, COMPLETE)] * 2
+        assert load.done - before < 100
+    assert not load.lost, load.lost[:3]
 
 
 @pytest.mark.quick
