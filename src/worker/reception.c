@@ -24,7 +24,7 @@
 
 #define SHORTAGE_MS 50 /* until descriptors or memory are tried again */
 #define CROWDED_MS 10  /* until siblings are tried again */
-#define GIVEN_MOST 16  /* times, while its head is not whole */
+#define GIVEN_MOST 8   /* times; then it has its turn here */
 #define RECENT_MS 50   /* whoever has not said all by then is slow */
 
 int reception_watch(const struct reception *r, int fd, enum reception_source source, uint32_t flags)
@@ -132,6 +132,8 @@ struct conn *reception_read(struct reception *r, struct conn *c)
 {
 	switch (conn_read(c, &r->input, r->job->pool->max_head)) {
 	case CONN_READY:
+		if (c->list != CONN_NOWHERE)
+			r->pending_last = c->list == CONN_PENDING;
 		crowd_take(&r->crowd, c); /* or it could go to make room for others */
 		return c;
 	case CONN_WAITS:
@@ -250,7 +252,8 @@ static void hold_on(struct reception *r, struct conn *c)
 		hold(r, c, c->raw_unread ? CONN_PENDING : CONN_HEAD);
 }
 
-/* We can serve one, and were perhaps the only one to be woken for the others: siblings get them. */
+/* We can serve one, and were perhaps the only one to be woken for the others: siblings get them.
+ * One that went round without meeting an idle worker stays: it might do so for ever. */
 void reception_pass_on(struct reception *r, const struct epoll_event *event, bool all_busy)
 {
 	struct conn *c = reception_source(event) == RECEPTION_CONN
@@ -259,7 +262,8 @@ void reception_pass_on(struct reception *r, const struct epoll_event *event, boo
 
 	if (c == NULL)
 		return;
-	if ((reception_source(event) == RECEPTION_CONN && all_busy) || !reception_give(r, c))
+	bool stays = reception_source(event) == RECEPTION_CONN && all_busy;
+	if (stays || c->given >= GIVEN_MOST || !reception_give(r, c))
 		hold_on(r, c);
 }
 
@@ -333,9 +337,9 @@ void reception_expire(struct reception *r)
 		reception_drop(r, c);
 }
 
-/* What has been read before is an event as well. First and last by turns: whichever always came
- * last could be passed over for ever, by the others' next requests. */
-static int add_pending(struct reception *r, struct epoll_event *events, int n)
+/* What has been read before is an event as well: the first, unless the last request that was served
+ * here was one of these. Whichever always came last could be passed over for ever. */
+static int add_pending(const struct reception *r, struct epoll_event *events, int n)
 {
 	const struct conn *pending = crowd_first(&r->crowd, CONN_PENDING);
 	int at = r->pending_last ? n : 0;
@@ -345,7 +349,6 @@ static int add_pending(struct reception *r, struct epoll_event *events, int n)
 	memmove(events + at + 1, events + at, (size_t)(n - at) * sizeof(*events));
 	events[at].events = EPOLLIN;
 	events[at].data.u64 = ((uint64_t)RECEPTION_CONN << 32) | (uint32_t)pending->fd;
-	r->pending_last = !r->pending_last;
 	return n + 1;
 }
 

@@ -34,7 +34,7 @@ struct reception {
 	bool resting;      /* nothing new is taken in, and what is here goes to siblings */
 	bool leaving;      /* the same, and what is idle is closed where there are none */
 	bool alone;        /* there are none */
-	bool pending_last; /* behind all other events, the next time */
+	bool pending_last; /* behind all other events */
 	struct crowd crowd;
 	struct conn_input input;  /* of the connection that was read last */
 	uint8_t parcel[CONN_RAW]; /* what a sibling had read */

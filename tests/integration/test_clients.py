@@ -195,16 +195,19 @@ def test_pipelined_requests(daemon, apps):
 @pytest.mark.quick
 @pytest.mark.parametrize("size", [3000, 40000, 200000])
 def test_pipelined_request_is_not_passed_over_for_ever(daemon, apps, size):
-    """Other kept connections always have a request ready: the one that came along has its turn."""
+    """Others always have a request ready, on kept and on new connections: this one has its turn."""
     echo(daemon, apps, workers=1)
-    kept = threading.local()
+    kept, clients = threading.local(), iter(range(12))
 
     def request(_rnd):
         if not hasattr(kept, "c"):
-            kept.c = fcgi.Connection(daemon.sock)
-        kept.c.request(keep=True, SLEEP_MS="5")
+            kept.c = fcgi.Connection(daemon.sock) if next(clients) % 2 else None
+        if kept.c is not None:
+            kept.c.request(keep=True, SLEEP_MS="3")
+        else:
+            fcgi.get(daemon.sock, SLEEP_MS="3")
 
-    with Load(6, request) as load:
+    with Load(12, request) as load:
         wait_for(lambda: load.done > 20)
         before = load.done
         with fcgi.connect(daemon.sock) as s:
