@@ -23,7 +23,6 @@
 #include "worker/kept.h"
 
 #define SHORTAGE_MS 50 /* until descriptors or memory are tried again */
-#define CROWDED_MS 10  /* until siblings are tried again */
 #define GIVEN_MOST 8   /* times; then it has its turn here */
 #define RECENT_MS 50   /* whoever has not said all by then is slow */
 
@@ -111,15 +110,21 @@ bool reception_give(struct reception *r, struct conn *c)
 	return true;
 }
 
-/* It has no whole request: waits on, unless we leave. */
+/* The list of one that has no whole request. */
+static enum conn_list list_of(const struct conn *c)
+{
+	return c->kept && conn_is_idle(c) ? CONN_KEPT : CONN_HEAD;
+}
+
+/* It has no whole request: waits on, unless we leave and there is nobody to wait for. */
 static void settle(struct reception *r, struct conn *c)
 {
 	if ((r->leaving || r->resting) && !r->alone && reception_give(r, c))
 		return;
-	if (conn_is_idle(c) && r->leaving)
+	if (conn_is_idle(c) && r->leaving && r->alone)
 		reception_drop(r, c);
 	else
-		hold(r, c, c->kept && conn_is_idle(c) ? CONN_KEPT : CONN_HEAD);
+		hold(r, c, list_of(c));
 }
 
 void reception_linger(struct reception *r, struct conn *c)
@@ -249,7 +254,7 @@ static void hold_on(struct reception *r, struct conn *c)
 	if (c->list != CONN_NOWHERE)
 		hold(r, c, c->list);
 	else
-		hold(r, c, c->raw_unread ? CONN_PENDING : CONN_HEAD);
+		hold(r, c, c->raw_unread ? CONN_PENDING : list_of(c));
 }
 
 /* We can serve one, and were perhaps the only one to be woken for the others: siblings get them.
@@ -282,38 +287,42 @@ void reception_share(struct reception *r)
 	}
 }
 
-/* At the limit: a sibling serves what comes on the connections that are still here. */
-void reception_give_all(struct reception *r, const struct epoll_event *events, int count)
+struct conn *reception_give_up(struct reception *r, const struct epoll_event *event)
 {
-	for (int i = 0; i < count; i++) {
-		bool is_conn = reception_source(&events[i]) == RECEPTION_CONN;
-		struct conn *c = is_conn ? reception_connection(r, &events[i]) : NULL;
+	bool is_conn = reception_source(event) == RECEPTION_CONN;
+	struct conn *c = is_conn ? reception_connection(r, event) : NULL;
 
-		if (c == NULL || reception_give(r, c))
-			continue;
-		if (conn_is_movable(c) && kept_has_siblings(r->job->handover[0])) {
-			poll(NULL, 0, CROWDED_MS);
-			hold_on(r, c);
-		} else if ((c = reception_read(r, c)) != NULL)
-			reception_drop(r, c);
-	}
+	if (c == NULL || reception_give(r, c))
+		return NULL;
+	if (!conn_is_movable(c) || !kept_has_siblings(r->job->handover[0]))
+		return reception_read(r, c);
+	poll(NULL, 0, RECEPTION_CROWDED_MS);
+	hold_on(r, c);
+	return NULL;
+}
+
+bool reception_offer(struct reception *r)
+{
+	static const enum conn_list lists[] = { CONN_PENDING, CONN_HEAD, CONN_KEPT };
+	struct conn *c, *next;
+	bool left = false;
+
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		for (c = crowd_first(&r->crowd, lists[i]); c != NULL; c = next) {
+			next = TAILQ_NEXT(c, link);
+			left = (!reception_give(r, c) && conn_is_movable(c)) || left;
+		}
+	return left;
 }
 
 /* It may serve no more: nothing new comes in, and what is here goes. */
 void reception_rest(struct reception *r)
 {
-	static const enum conn_list lists[] = { CONN_PENDING, CONN_HEAD, CONN_KEPT };
-	struct conn *c, *next;
-
 	r->resting = true;
 	reception_ignore(r, r->job->handover[1]);
 	for (size_t i = 0; i < r->job->listener_count; i++)
 		reception_ignore(r, r->job->listeners[i]);
-	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
-		for (c = crowd_first(&r->crowd, lists[i]); c != NULL; c = next) {
-			next = TAILQ_NEXT(c, link);
-			reception_give(r, c);
-		}
+	reception_offer(r);
 }
 
 void reception_put_back(struct reception *r, struct conn *c)

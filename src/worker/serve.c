@@ -214,12 +214,22 @@ static void serve_one(struct server *s, const struct epoll_event *events, int co
 	serve_request(s, chosen);
 }
 
+/* At the limit, which is not worth a lost request: what nobody else can have is served. */
+static void give_up_all(struct server *s, const struct epoll_event *events, int count)
+{
+	struct conn *c;
+
+	for (int i = 0; i < count; i++)
+		if ((c = reception_give_up(&s->reception, &events[i])) != NULL)
+			serve_request(s, c);
+}
+
 static void handle_events(struct server *s, const struct epoll_event *events, int count)
 {
 	struct reception *r = &s->reception;
 
 	if (r->resting)
-		reception_give_all(r, events, count);
+		give_up_all(s, events, count);
 	else
 		serve_one(s, events, count);
 	if (s->wish == BOARD_GOES_NOW && !r->resting && !orphan.orphaned)
@@ -246,11 +256,7 @@ static void part_with(struct server *s, struct conn *c)
 {
 	struct reception *r = &s->reception;
 
-	if ((!r->alone && reception_give(r, c)) || (c = reception_read(r, c)) == NULL)
-		return;
-	if (s->wish == BOARD_GOES_NOW)
-		reception_drop(r, c);
-	else
+	if ((r->alone || !reception_give(r, c)) && (c = reception_read(r, c)) != NULL)
 		serve_request(s, c);
 }
 
@@ -266,7 +272,27 @@ static void part_with_list(struct server *s, enum conn_list list)
 	}
 }
 
-/* For those that nobody else can have: half a request, or an answer that is not read yet. */
+static void part_with_all(struct server *s)
+{
+	for (enum conn_list list = 0; list < CONN_LINGERS; list++)
+		part_with_list(s, list);
+}
+
+/* True: siblings can have more, but not yet. */
+static bool offer_again(struct server *s)
+{
+	struct reception *r = &s->reception;
+
+	if (r->alone || !reception_offer(r))
+		return false;
+	r->alone = !kept_has_siblings(s->job->handover[0]);
+	if (r->alone)
+		part_with_all(s);
+	return !r->alone;
+}
+
+/* For those that nobody else can have: half a request, or an answer that is not read yet; and those
+ * that siblings could not have at once. */
 static void serve_the_rest(struct server *s)
 {
 	struct reception *r = &s->reception;
@@ -276,9 +302,12 @@ static void serve_the_rest(struct server *s)
 
 	reception_ignore(r, s->signals);
 	reception_ignore(r, s->job->lifeline_fd);
-	for (; r->crowd.count > 0 && now < end; now = clock_ms()) {
-		int n = reception_wait(r, events, (int)(end - now));
+	for (; now < end; now = clock_ms()) {
+		int limit = offer_again(s) ? RECEPTION_CROWDED_MS : (int)(end - now);
 
+		if (r->crowd.count == 0)
+			break;
+		int n = reception_wait(r, events, limit);
 		for (int i = 0; i < n; i++)
 			if ((c = reception_connection(r, &events[i])) != NULL)
 				part_with(s, c);
@@ -304,8 +333,7 @@ static void leave_connections(struct server *s)
 	reception_ignore(r, job->handover[1]);
 	if (!r->alone && !r->resting && (c = reception_receive(r, job->handover[1])) != NULL)
 		part_with(s, c);
-	for (enum conn_list list = 0; list < CONN_LINGERS; list++)
-		part_with_list(s, list);
+	part_with_all(s);
 	serve_the_rest(s);
 }
 

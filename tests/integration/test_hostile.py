@@ -15,7 +15,8 @@ import time
 import pytest
 
 import fcgi
-from daemon import BINARY, alive, children, free_port, processes_of, read, status, title, wait_for
+from daemon import (BINARY, alive, children, free_port, processes_of, read, sockets, status, title,
+                    wait_for)
 
 # Leaves its process group for that of the master, and lets a child of its own stay there.
 IMMORTAL = """
@@ -167,21 +168,12 @@ def address_of(daemon, family):
 
 def listeners(pid):
     """Duplicates of the listening sockets of a process."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    pidfd, found = os.pidfd_open(pid), []
-    for name in os.listdir("/proc/%d/fd" % pid):
-        fd = libc.syscall(438, pidfd, int(name), 0)  # pidfd_getfd(2)
-        if fd < 0:
-            continue
-        try:
-            s = socket.socket(fileno=fd)
-            if s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-                found.append(s)
-                continue
+    found = []
+    for s in sockets(pid).values():
+        if s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            found.append(s)
+        else:
             s.close()
-        except OSError:
-            os.close(fd)
-    os.close(pidfd)
     return found
 
 
