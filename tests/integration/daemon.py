@@ -107,19 +107,26 @@ def processes_of(directory):
     return found
 
 
+def duplicate(pid, fd):
+    """A descriptor of another process, for this one; for root. -1: it has none of that number."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        return ctypes.CDLL(None).syscall(438, pidfd, fd, 0)  # pidfd_getfd(2)
+    finally:
+        os.close(pidfd)
+
+
 def sockets(pid):
-    """Duplicates of the sockets of a process, by their descriptors there; for root."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    pidfd, found = os.pidfd_open(pid), {}
-    for name in sorted(os.listdir("/proc/%d/fd" % pid), key=int):
-        fd = libc.syscall(438, pidfd, int(name), 0)  # pidfd_getfd(2)
+    """Duplicates of the sockets of a process, by their descriptors there."""
+    found = {}
+    for name in sorted(map(int, os.listdir("/proc/%d/fd" % pid))):
+        fd = duplicate(pid, name)
         if fd < 0:
             continue
         try:
-            found[int(name)] = socket.socket(fileno=fd)
+            found[name] = socket.socket(fileno=fd)
         except OSError:
             os.close(fd)
-    os.close(pidfd)
     return found
 
 
