@@ -6,7 +6,7 @@
 
 #include <event2/event.h>
 #include <stdlib.h>
-#include <unistd.h>
+#include <sys/uio.h>
 
 #include "master/bind.h"
 
@@ -28,13 +28,16 @@ bool wake_noticed(struct wake *w)
 	return noticed;
 }
 
+/* How often it rang does not matter. Workers share the descriptor, and can empty it and make it
+ * blocking at any moment: the read itself says that it does not wait. */
 static void on_bell(int fd, short what, void *arg)
 {
 	struct wake *w = arg;
 	uint64_t rung;
+	struct iovec into = { .iov_base = &rung, .iov_len = sizeof(rung) };
 
 	(void)what;
-	(void)!read(fd, &rung, sizeof(rung)); /* non-blocking; how often does not matter */
+	(void)!preadv2(fd, &into, 1, -1, RWF_NOWAIT);
 	w->listening = false;
 	w->noticed = true;
 }
