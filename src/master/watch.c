@@ -179,6 +179,7 @@ enum life_action watch_event(struct watch *w, enum life_event event, uint64_t no
 	case LIFE_DO_SERVE:
 		w->was_ready = true;
 		drop_start_pipe(w);
+		retire_foresee(&w->retire);
 		break;
 	case LIFE_DO_STOP:
 		w->deadline = now + w->conf->stop_timeout;
