@@ -69,7 +69,7 @@ def test_is_unprivileged(daemon, gate):
         user = pwd.getpwnam("nobody")
     assert status(pid, "Uid").split() == [str(user.pw_uid)] * 4
     assert status(pid, "Gid").split() == [str(user.pw_gid)] * 4
-    assert status(pid, "Groups") == ""
+    assert status(pid, "Groups").strip() == ""
     for field in "CapInh", "CapPrm", "CapEff", "CapAmb":
         assert int(status(pid, field), 16) == 0
     assert status(pid, "NoNewPrivs") == "1"
@@ -209,6 +209,8 @@ def test_gate_that_is_mad_is_killed(daemon, gate):
         if not os.readlink("/proc/%d/fd/%s" % (pid, fd)).startswith("socket:"):
             continue
         mine = pidfd_getfd(pidfd, int(fd))
+        if mine < 0:  # that of a client who has just gone
+            continue
         with socket.socket(fileno=mine) as s:
             if s.type == socket.SOCK_SEQPACKET:
                 s.send(b"\xff" * 56)
@@ -222,9 +224,7 @@ def test_gate_that_is_mad_is_killed(daemon, gate):
 
 def pidfd_getfd(pidfd, fd):
     import ctypes  # there is no other way to this system call
-    got = ctypes.CDLL(None, use_errno=True).syscall(438, pidfd, fd, 0)
-    assert got >= 0, os.strerror(ctypes.get_errno())
-    return got
+    return ctypes.CDLL(None).syscall(438, pidfd, fd, 0)
 
 
 def test_dead_master_takes_its_gate_along(daemon, gate):
