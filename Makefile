@@ -18,29 +18,34 @@ WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wfor
 	-Wno-sign-conversion -Wpointer-arith -Wcast-qual -Wwrite-strings -Wvla -Wundef
 HARDEN   = -fstack-protector-strong -fstack-clash-protection -fPIE
 FORTIFY  = -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
-ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DSYSCONFDIR='"$(SYSCONFDIR)"' -Isrc $(WARNINGS) $(HARDEN) $(FORTIFY) $(CFLAGS) -MMD -MP
+DEFINES  = -D_GNU_SOURCE -DSYSCONFDIR='"$(SYSCONFDIR)"' -DRUNSTATEDIR='"$(RUNSTATEDIR)"'
+ALL_CFLAGS = -std=c11 $(DEFINES) -Isrc $(WARNINGS) $(HARDEN) $(FORTIFY) $(CFLAGS) -MMD -MP
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(LDFLAGS)
+CTL_LIBS = -lcurl -ljansson -lncursesw -ltinfo
 LIBS     = -lini_config -lbasicobjects -lref_array -lcollection -levent_core -lbsd -lfcgi
 
 B       := build
 SOURCES := $(sort $(wildcard src/*.c src/*/*.c))
 OBJECTS := $(SOURCES:src/%.c=$B/obj/%.o)
+CTL     := $(filter $B/obj/preforkctl.o $B/obj/ctl/%,$(OBJECTS))
+DAEMON  := $(filter-out $(CTL),$(OBJECTS))
 UNITS   := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 PURE    := $(filter $B/obj/common/%,$(OBJECTS)) $B/obj/master/life.o $B/obj/master/policy.o \
 	$B/obj/master/state.o $B/obj/worker/fcgi.o
 APPS    := $(patsubst tests/integration/apps/%.c,$B/tests/%,$(wildcard tests/integration/apps/*.c))
 PYTEST   = PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -p no:cacheprovider
 
-BUILD_PACKAGES = gcc libc6-dev libfcgi-dev libbsd-dev libevent-dev libini-config-dev
+BUILD_PACKAGES = gcc libc6-dev libfcgi-dev libbsd-dev libevent-dev libini-config-dev \
+	libcurl4-openssl-dev libjansson-dev libncurses-dev
 RUN_PACKAGES   = $(BUILD_PACKAGES) nginx-light
 TEST_PACKAGES  = $(RUN_PACKAGES) libcmocka-dev clang clang-format clang-tidy cppcheck mandoc \
 	shellcheck universal-ctags binutils python3 python3-pytest php-cgi libfcgi-perl libcgi-fast-perl \
-	cgi-mapserver fcgiwrap ruby ruby-fcgi apache2-bin lighttpd caddy haproxy spawn-fcgi curl \
+	cgi-mapserver fcgiwrap ruby ruby-fcgi apache2-bin lighttpd caddy haproxy spawn-fcgi curl python3-pyte \
 	systemd procps iproute2 apache2-utils libclang-rt-14-dev
 
 .PHONY: FORCE all run test check lint unit bench soak install uninstall clean deps run-deps build-deps
 
-all: build-deps $B/preforkd
+all: build-deps $B/preforkd $B/preforkctl
 
 build-deps:
 	@tests/deps.sh $(BUILD_PACKAGES)
@@ -49,17 +54,20 @@ run-deps:
 deps:
 	@tests/deps.sh $(TEST_PACKAGES)
 
-$B/preforkd: $(OBJECTS)
-	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(LIBS)
+$B/preforkd: $(DAEMON)
+	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(DAEMON) $(LIBS)
+$B/preforkctl: $(CTL) $B/obj/common/err.o $B/obj/common/units.o
+	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(CTL_LIBS)
 
 $(OBJECTS): $B/obj/%.o: src/%.c | build-deps
 	@mkdir -p $(@D)
 	@$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
-# The path of the configuration is built in: another SYSCONFDIR is another conf.o.
-$B/sysconfdir: FORCE
-	@mkdir -p $B; echo '$(SYSCONFDIR)' | cmp -s - $@ || echo '$(SYSCONFDIR)' >$@
-$B/obj/common/conf.o: $B/sysconfdir
+# Paths are built in: another SYSCONFDIR is another conf.o, another RUNSTATEDIR another preforkctl.o.
+$B/paths: FORCE
+	@mkdir -p $B; echo '$(SYSCONFDIR) $(RUNSTATEDIR)' | cmp -s - $@ || \
+		echo '$(SYSCONFDIR) $(RUNSTATEDIR)' >$@
+$B/obj/common/conf.o $B/obj/preforkctl.o: $B/paths
 FORCE:
 
 -include $(OBJECTS:.o=.d)
