@@ -69,6 +69,7 @@ $B/paths: FORCE
 		echo '$(SYSCONFDIR) $(RUNSTATEDIR)' >$@
 $B/obj/common/conf.o $B/obj/preforkctl.o: $B/paths
 FORCE:
+$B/obj/gate/page.o: $(addprefix src/gate/page.,html css js) # embedded by the assembler
 
 -include $(OBJECTS:.o=.d)
 
