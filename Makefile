@@ -12,6 +12,7 @@ LIBEXECDIR ?= $(PREFIX)/lib/preforkd
 DOCDIR     ?= $(PREFIX)/share/doc/preforkd
 UNITDIR    ?= $(PREFIX)/lib/systemd/system
 TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
+COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 
 CFLAGS  ?= -O2 -g
 WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wconversion \
@@ -97,13 +98,13 @@ $B/tests/%: tests/integration/apps/%.c src/preforkd_app.h
 lint: deps
 	@tests/lint/lint.sh $B "$(WARNINGS)"
 
-check: unit $B/preforkd $(APPS)
+check: unit $B/preforkd $B/preforkctl $(APPS)
 	@$(PYTEST) -m quick tests/integration
 
-test: lint unit $B/preforkd $(APPS)
+test: lint unit $B/preforkd $B/preforkctl $(APPS)
 	@$(PYTEST) tests/integration
 
-soak: deps $B/preforkd $(APPS)
+soak: deps $B/preforkd $B/preforkctl $(APPS)
 	@PREFORKD_SOAK=1 $(PYTEST) tests/integration
 
 bench: deps $B/preforkd
@@ -119,10 +120,13 @@ SAMPLES = nginx.conf apache.conf lighttpd.conf Caddyfile haproxy.cfg
 install: all
 	@install -d -m 755 $(addprefix $(DESTDIR),$(SBINDIR) $(INCLUDEDIR) $(MANDIR)/man3 $(MANDIR)/man5 \
 		$(MANDIR)/man8 $(LIBEXECDIR) $(DOCDIR)/examples/runit $(UNITDIR) $(TMPFILESDIR) \
-		$(SYSCONFDIR)/preforkd/pools.d $(SYSCONFDIR)/init.d $(SYSCONFDIR)/logrotate.d)
+		$(COMPLETIONDIR) $(SYSCONFDIR)/preforkd/pools.d $(SYSCONFDIR)/init.d $(SYSCONFDIR)/logrotate.d)
 	@install -m 755 $B/preforkd $(DESTDIR)$(SBINDIR)/preforkd
+	@install -m 755 $B/preforkctl $(DESTDIR)$(SBINDIR)/preforkctl
+	@install -m 644 conf/preforkctl.bash-completion $(DESTDIR)$(COMPLETIONDIR)/preforkctl
 	@install -m 644 src/preforkd_app.h $(DESTDIR)$(INCLUDEDIR)/preforkd_app.h
 	@$(call fill,644,src/preforkd.8,$(MANDIR)/man8/preforkd.8)
+	@$(call fill,644,src/preforkctl.8,$(MANDIR)/man8/preforkctl.8)
 	@$(call fill,644,src/preforkd.conf.5,$(MANDIR)/man5/preforkd.conf.5)
 	@$(call fill,644,src/preforkd_app.3,$(MANDIR)/man3/preforkd_app.3)
 	@test -e $(DESTDIR)$(SYSCONFDIR)/preforkd/preforkd.conf || \
@@ -140,8 +144,10 @@ install: all
 
 # The configuration and modules stay: they are the administrator's.
 uninstall:
-	@rm -f $(addprefix $(DESTDIR),$(SBINDIR)/preforkd $(INCLUDEDIR)/preforkd_app.h \
-		$(MANDIR)/man8/preforkd.8 $(MANDIR)/man5/preforkd.conf.5 $(MANDIR)/man3/preforkd_app.3 \
+	@rm -f $(addprefix $(DESTDIR),$(SBINDIR)/preforkd $(SBINDIR)/preforkctl \
+		$(INCLUDEDIR)/preforkd_app.h $(COMPLETIONDIR)/preforkctl \
+		$(MANDIR)/man8/preforkd.8 $(MANDIR)/man8/preforkctl.8 \
+		$(MANDIR)/man5/preforkd.conf.5 $(MANDIR)/man3/preforkd_app.3 \
 		$(SYSCONFDIR)/init.d/preforkd $(SYSCONFDIR)/logrotate.d/preforkd \
 		$(UNITDIR)/preforkd.service $(UNITDIR)/preforkd.socket $(TMPFILESDIR)/preforkd.conf)
 	@rm -rf $(DESTDIR)$(DOCDIR)
