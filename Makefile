@@ -32,7 +32,7 @@ CTL     := $(filter $B/obj/preforkctl.o $B/obj/ctl/%,$(OBJECTS))
 DAEMON  := $(filter-out $(CTL),$(OBJECTS))
 UNITS   := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 PURE    := $(filter $B/obj/common/%,$(OBJECTS)) $B/obj/master/life.o $B/obj/master/policy.o \
-	$B/obj/master/state.o $B/obj/worker/fcgi.o
+	$B/obj/master/state.o $B/obj/worker/fcgi.o $(patsubst %,$B/obj/ctl/%.o,figures order print rates)
 APPS    := $(patsubst tests/integration/apps/%.c,$B/tests/%,$(wildcard tests/integration/apps/*.c))
 PYTEST   = PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -p no:cacheprovider
 
@@ -41,8 +41,8 @@ BUILD_PACKAGES = gcc libc6-dev libfcgi-dev libbsd-dev libevent-dev libini-config
 RUN_PACKAGES   = $(BUILD_PACKAGES) nginx-light
 TEST_PACKAGES  = $(RUN_PACKAGES) libcmocka-dev clang clang-format clang-tidy cppcheck mandoc \
 	shellcheck universal-ctags binutils python3 python3-pytest php-cgi libfcgi-perl libcgi-fast-perl \
-	cgi-mapserver fcgiwrap ruby ruby-fcgi apache2-bin lighttpd caddy haproxy spawn-fcgi curl python3-pyte \
-	systemd procps iproute2 apache2-utils libclang-rt-14-dev
+	cgi-mapserver fcgiwrap ruby ruby-fcgi apache2-bin lighttpd caddy haproxy spawn-fcgi curl \
+	python3-pyte systemd procps iproute2 apache2-utils libclang-rt-14-dev
 
 .PHONY: FORCE all run test check lint unit bench soak install uninstall clean deps run-deps build-deps
 
@@ -57,7 +57,7 @@ deps:
 
 $B/preforkd: $(DAEMON)
 	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(DAEMON) $(LIBS)
-$B/preforkctl: $(CTL) $B/obj/common/err.o $B/obj/common/units.o
+$B/preforkctl: $(CTL) $(addprefix $B/obj/common/,clock.o err.o units.o)
 	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(CTL_LIBS)
 
 $(OBJECTS): $B/obj/%.o: src/%.c | build-deps
@@ -80,11 +80,11 @@ run: run-deps $B/preforkd
 # Unit tests: the pure rooms and nothing above them, plain and under the sanitizers.
 $B/unit/%: tests/unit/%.c $(PURE)
 	@mkdir -p $(@D)
-	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -MF $@.d -o $@ $< $(PURE) $(LIBS) -lcmocka
+	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -MF $@.d -o $@ $< $(PURE) $(LIBS) -ljansson -lcmocka
 $B/san/%: tests/unit/%.c $(PURE)
 	@mkdir -p $(@D)
 	@$(CC) -std=c11 -D_GNU_SOURCE -Isrc -g -O1 -fsanitize=address,undefined \
-		-fno-sanitize-recover=all -o $@ $< $(PURE:$B/obj/%.o=src/%.c) $(LIBS) -lcmocka
+		-fno-sanitize-recover=all -o $@ $< $(PURE:$B/obj/%.o=src/%.c) $(LIBS) -ljansson -lcmocka
 unit: deps $(UNITS:%=$B/unit/%) $(UNITS:%=$B/san/%)
 	@for t in $(UNITS); do for kind in unit san; do \
 		$B/$$kind/$$t >$B/$$kind/$$t.log 2>&1 || { cat $B/$$kind/$$t.log; exit 1; }; \
@@ -120,7 +120,8 @@ SAMPLES = nginx.conf apache.conf lighttpd.conf Caddyfile haproxy.cfg
 install: all
 	@install -d -m 755 $(addprefix $(DESTDIR),$(SBINDIR) $(INCLUDEDIR) $(MANDIR)/man3 $(MANDIR)/man5 \
 		$(MANDIR)/man8 $(LIBEXECDIR) $(DOCDIR)/examples/runit $(UNITDIR) $(TMPFILESDIR) \
-		$(COMPLETIONDIR) $(SYSCONFDIR)/preforkd/pools.d $(SYSCONFDIR)/init.d $(SYSCONFDIR)/logrotate.d)
+		$(COMPLETIONDIR) $(SYSCONFDIR)/preforkd/pools.d $(SYSCONFDIR)/init.d \
+		$(SYSCONFDIR)/logrotate.d)
 	@install -m 755 $B/preforkd $(DESTDIR)$(SBINDIR)/preforkd
 	@install -m 755 $B/preforkctl $(DESTDIR)$(SBINDIR)/preforkctl
 	@install -m 644 conf/preforkctl.bash-completion $(DESTDIR)$(COMPLETIONDIR)/preforkctl

@@ -3,6 +3,7 @@
  * the exit code: 0 only when what was asked has happened.
  */
 #include <getopt.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -224,11 +225,15 @@ static void parse_timeout(const char *text, struct request *request)
 {
 	struct err err;
 
-	if (units_duration(text, &request->timeout, &err) != 0) {
-		fprintf(stderr, "preforkctl: -t %s: %s\n", text, err.text);
-		exit(EX_USAGE);
+	request->limited = units_duration(text, &request->timeout, &err) == 0;
+	if (request->limited && request->timeout > INT_MAX) {
+		request->limited = false;
+		err_set(&err, EX_USAGE, "nobody waits for so long");
 	}
-	request->limited = true;
+	if (request->limited)
+		return;
+	fprintf(stderr, "preforkctl: -t %s: %s\n", text, err.text);
+	exit(EX_USAGE);
 }
 
 static void parse_options(int argc, char **argv, struct request *request)

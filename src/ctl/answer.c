@@ -52,9 +52,26 @@ void answer_fail(const struct err *err, struct answer *answer)
 	print_safe(err->text, answer->text, sizeof(answer->text));
 }
 
+/* jansson escapes all that is not printable ASCII, but for DEL. */
+static int emit(const char *bytes, size_t length, void *arg)
+{
+	FILE *out = arg;
+
+	for (size_t i = 0; i < length; i++) {
+		if (bytes[i] == '\177')
+			fputs("\\u007f", out);
+		else
+			fputc(bytes[i], out);
+	}
+	return 0;
+}
+
 static int dump(json_t *json, FILE *out)
 {
-	int rc = json != NULL ? json_dumpf(json, out, JSON_INDENT(2) | JSON_ENSURE_ASCII) : -1;
+	int rc = -1;
+
+	if (json != NULL)
+		rc = json_dump_callback(json, emit, out, JSON_INDENT(2) | JSON_ENSURE_ASCII);
 
 	json_decref(json);
 	if (rc == 0)

@@ -9,13 +9,14 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <sysexits.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/err.h"
 #include "ctl/answer.h"
 #include "ctl/wire.h"
@@ -40,30 +41,21 @@ void command_run(struct wire *wire, const char *target, long timeout, struct ans
 	post(wire, target, timeout, answer);
 }
 
-static long now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 /* Has the process ended by then? deadline 0: none. */
-static bool ends(int pidfd, long deadline)
+static bool ends(int pidfd, uint64_t deadline)
 {
 	struct pollfd p = { .fd = pidfd, .events = POLLIN };
 
 	for (;;) {
-		long left = deadline == 0 ? -1 : deadline - now_ms();
-		if (deadline != 0 && left < 0)
-			left = 0;
-		int rc = poll(&p, 1, (int)left);
+		uint64_t now = clock_ms();
+		int left = deadline > now ? (int)(deadline - now) : 0;
+		int rc = poll(&p, 1, deadline == 0 ? -1 : left);
 		if (rc >= 0 || errno != EINTR)
 			return rc > 0;
 	}
 }
 
-static void await_end(int pidfd, long deadline, pid_t pid, struct answer *answer)
+static void await_end(int pidfd, uint64_t deadline, pid_t pid, struct answer *answer)
 {
 	if (ends(pidfd, deadline)) {
 		answer->code = EXIT_SUCCESS;
@@ -78,7 +70,7 @@ static void await_end(int pidfd, long deadline, pid_t pid, struct answer *answer
 /* A process that cannot be seen from here (of another pid namespace) has only its own word. */
 void command_stop(struct wire *wire, long timeout, struct answer *answer)
 {
-	long deadline = timeout > 0 ? now_ms() + timeout : 0;
+	uint64_t deadline = timeout > 0 ? clock_ms() + (uint64_t)timeout : 0;
 	pid_t pid = wire_peer(wire);
 	int pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
 	bool answered = post(wire, "/stop", timeout, answer);

@@ -59,6 +59,8 @@ enum screen_key screen_key(void)
 	switch (getch()) {
 	case ERR:
 		return SCREEN_NONE;
+	case KEY_RESIZE:
+		return SCREEN_RESIZED;
 	case 'q':
 	case 'Q':
 		return SCREEN_QUIT;

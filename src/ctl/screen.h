@@ -13,8 +13,9 @@
 struct err;
 
 enum screen_key {
-	SCREEN_NONE,  /* no key is waiting */
-	SCREEN_OTHER, /* one without a meaning, or the terminal has another size */
+	SCREEN_NONE, /* no key is waiting */
+	SCREEN_RESIZED,
+	SCREEN_OTHER, /* one without a meaning */
 	SCREEN_QUIT,
 	SCREEN_RELOAD,
 	SCREEN_YES,

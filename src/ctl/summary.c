@@ -18,9 +18,9 @@ enum table_colour summary_colour(const char *state)
 	static const struct {
 		const char *state;
 		enum table_colour colour;
-	} colours[] = { { "serving", TABLE_GOOD }, { "idle", TABLE_GOOD }, { "done", TABLE_GOOD },
-		{ "busy", TABLE_WARN }, { "starting", TABLE_WARN }, { "draining", TABLE_WARN },
-		{ "retiring", TABLE_DIM }, { "none", TABLE_PLAIN } };
+	} colours[] = { { "serving", TABLE_GOOD }, { "idle", TABLE_GOOD }, { "busy", TABLE_WARN },
+		{ "starting", TABLE_WARN }, { "draining", TABLE_WARN }, { "retiring", TABLE_DIM },
+		{ "unknown", TABLE_PLAIN } };
 
 	for (size_t i = 0; i < sizeof(colours) / sizeof(colours[0]); i++)
 		if (strcmp(colours[i].state, state) == 0)

@@ -8,11 +8,12 @@
 
 #include <poll.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/err.h"
 #include "ctl/answer.h"
 #include "ctl/figures.h"
@@ -26,9 +27,9 @@ struct top {
 	struct wire *wire;
 	long timeout;
 	struct wire_call *look, *reload; /* NULL: none is under way */
-	long next;                       /* when to look again */
+	uint64_t next;                   /* when to look again */
 	struct figures *figures;
-	long taken; /* when they were */
+	uint64_t taken; /* when they were */
 	struct screen_content content;
 	struct order_row *rows;
 	char message[1100];
@@ -36,14 +37,6 @@ struct top {
 	bool lost;   /* the last look failed */
 	bool asking; /* whether to reload */
 };
-
-static long now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 /* A question stays until it is answered. */
 static void say(struct top *top, bool bad, const char *what, const char *text)
@@ -67,7 +60,7 @@ static void sort(struct top *top)
 
 static void take(struct top *top, const struct wire_reply *reply)
 {
-	long now = now_ms();
+	uint64_t now = clock_ms();
 	struct answer answer;
 	struct err err;
 	struct figures *figures = NULL;
@@ -100,9 +93,9 @@ static bool look(struct top *top)
 	struct err err;
 	int end;
 
-	if (top->look == NULL && now_ms() >= top->next) {
+	if (top->look == NULL && clock_ms() >= top->next) {
 		top->look = wire_begin(top->wire, WIRE_GET, "/status", top->timeout, &err);
-		top->next = now_ms() + PERIOD;
+		top->next = clock_ms() + PERIOD;
 	}
 	if (top->look == NULL || (end = wire_end(top->look, &reply, &err)) == 0)
 		return false;
@@ -221,7 +214,7 @@ static bool keys(struct top *top, bool *changed)
 		*changed = true;
 		if (key == SCREEN_QUIT && !top->asking)
 			return false;
-		if (top->asking && key != SCREEN_OTHER)
+		if (top->asking && key != SCREEN_RESIZED)
 			answer_question(top, key);
 		else
 			act(top, key);
@@ -242,8 +235,9 @@ static void loop(struct top *top)
 		if (changed)
 			top->room = screen_draw(&top->content, &top->first);
 		changed = false;
-		long wait = top->look != NULL ? PERIOD : top->next - now_ms();
-		wire_turn(top->wire, STDIN_FILENO, wait > 0 ? (int)wait : 0);
+		uint64_t now = clock_ms();
+		int wait = top->next > now ? (int)(top->next - now) : 0;
+		wire_turn(top->wire, STDIN_FILENO, top->look != NULL ? PERIOD : wait);
 	}
 }
 

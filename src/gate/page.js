@@ -126,7 +126,7 @@ function addSample(plot, now, value) {
 
 // Pools
 
-const STATES = ["idle", "busy", "starting", "retiring"];
+const STATES = ["idle", "busy", "starting", "retiring", "unknown"];
 const stateOf = (pool) => pool.state === "backoff" ? "back-off" :
 	pool.state === "serving" && pool.draining ? "draining" : pool.state;
 
@@ -147,7 +147,8 @@ function newPool(pool, at) {
 	view.counts = STATES.map((state) => {
 		const item = make("li", key);
 		make("span", item, "cell " + state).setAttribute("aria-hidden", "true");
-		return make("span", item);
+		make("span", item);
+		return item;
 	});
 	const item = make("li", key);
 	make("span", item, "cell long").setAttribute("aria-hidden", "true");
@@ -247,6 +248,8 @@ function showCells(view, list) {
 	const size = list.length > 600 ? " crowd" : list.length > 100 ? " many" : "";
 	if (view.grid.className !== "cells" + size) view.grid.className = "cells" + size;
 	const counts = STATES.map((s) => list.filter((w) => w.state === s).length + " " + s);
+	counts.forEach((count, i) => say(view.counts[i].lastChild, count));
+	view.counts[STATES.length - 1].hidden = counts[STATES.length - 1].startsWith("0");
 	label(view.grid, "Workers of pool " + view.pool.name + ": " + counts.join(", "));
 	showSelected(view);
 }
@@ -288,7 +291,6 @@ function showPool(view, pool, now, rate) {
 	if (view.rate) addSample(view.rate, now, rate);
 	addSample(view.busy, now, pool.workers.busy);
 	addSample(view.queue, now, sum(pool.listeners, (l) => l.queue));
-	STATES.forEach((s, i) => say(view.counts[i], pool.workers[s] + " " + s));
 	showCells(view, pool.list);
 }
 

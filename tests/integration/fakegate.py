@@ -3,6 +3,7 @@ larger than the machine."""
 
 import json
 import os
+import socket
 import socketserver
 import threading
 import time
@@ -73,6 +74,11 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
     request_queue_size = 128
 
+    def get_request(self):
+        connection, address = super().get_request()
+        self.connections.append(connection)
+        return connection, address
+
     def handle_error(self, *_):
         pass  # a client that left
 
@@ -87,6 +93,7 @@ class FakeGate:
         self.otherwise = (200, {"ok": True, "message": "done"})
         self.server = Server(path, Handler)
         self.server.gate = self
+        self.server.connections = []
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
 
     def __enter__(self):
@@ -96,5 +103,11 @@ class FakeGate:
     def __exit__(self, *_):
         self.server.shutdown()
         self.thread.join()
+        self.server.socket.close()
+        for connection in self.server.connections:  # as the end of a process does
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
         self.server.server_close()
         os.unlink(self.path)
