@@ -42,7 +42,8 @@ RUN_PACKAGES   = $(BUILD_PACKAGES) nginx-light
 TEST_PACKAGES  = $(RUN_PACKAGES) libcmocka-dev clang clang-format clang-tidy cppcheck mandoc \
 	shellcheck universal-ctags binutils python3 python3-pytest php-cgi libfcgi-perl libcgi-fast-perl \
 	cgi-mapserver fcgiwrap ruby ruby-fcgi apache2-bin lighttpd caddy haproxy spawn-fcgi curl \
-	python3-pyte systemd procps iproute2 apache2-utils libclang-rt-14-dev
+	python3-pyte chromium chromium-driver python3-selenium prometheus systemd procps iproute2 \
+	apache2-utils libclang-rt-14-dev
 
 .PHONY: FORCE all run test check lint unit bench soak install uninstall clean deps run-deps build-deps
 
