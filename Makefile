@@ -23,7 +23,8 @@ DEFINES  = -D_GNU_SOURCE -DSYSCONFDIR='"$(SYSCONFDIR)"' -DRUNSTATEDIR='"$(RUNSTA
 ALL_CFLAGS = -std=c11 $(DEFINES) -Isrc $(WARNINGS) $(HARDEN) $(FORTIFY) $(CFLAGS) -MMD -MP
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(LDFLAGS)
 CTL_LIBS = -lcurl -ljansson -lncursesw -ltinfo
-LIBS     = -lini_config -lbasicobjects -lref_array -lcollection -levent_core -lbsd -lfcgi
+LIBS     = -lini_config -lbasicobjects -lref_array -lcollection \
+	-levent_extra -levent_core -ljansson -lbsd -lfcgi
 
 B       := build
 SOURCES := $(sort $(wildcard src/*.c src/*/*.c))
@@ -81,11 +82,11 @@ run: run-deps $B/preforkd
 # Unit tests: the pure rooms and nothing above them, plain and under the sanitizers.
 $B/unit/%: tests/unit/%.c $(PURE)
 	@mkdir -p $(@D)
-	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -MF $@.d -o $@ $< $(PURE) $(LIBS) -ljansson -lcmocka
+	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -MF $@.d -o $@ $< $(PURE) $(LIBS) -lcmocka
 $B/san/%: tests/unit/%.c $(PURE)
 	@mkdir -p $(@D)
 	@$(CC) -std=c11 -D_GNU_SOURCE -Isrc -g -O1 -fsanitize=address,undefined \
-		-fno-sanitize-recover=all -o $@ $< $(PURE:$B/obj/%.o=src/%.c) $(LIBS) -ljansson -lcmocka
+		-fno-sanitize-recover=all -o $@ $< $(PURE:$B/obj/%.o=src/%.c) $(LIBS) -lcmocka
 unit: deps $(UNITS:%=$B/unit/%) $(UNITS:%=$B/san/%)
 	@for t in $(UNITS); do for kind in unit san; do \
 		$B/$$kind/$$t >$B/$$kind/$$t.log 2>&1 || { cat $B/$$kind/$$t.log; exit 1; }; \

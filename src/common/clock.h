@@ -8,5 +8,7 @@
 
 /* Milliseconds of CLOCK_MONOTONIC (clock_gettime(2)). */
 uint64_t clock_ms(void);
+/* Milliseconds of CLOCK_REALTIME, since 1970. */
+uint64_t clock_wall_ms(void);
 
 #endif

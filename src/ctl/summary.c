@@ -34,7 +34,8 @@ static void print_change(const struct figures_change *change, const char *what, 
 	time_t at = (time_t)change->at;
 	struct tm tm;
 
-	fprintf(out, "%s %s", print_number(change->done, done), what);
+	fprintf(out, "%s %s%s", print_number(change->done, done), what,
+		change->done == 1 ? "" : "s");
 	if (change->failed > 0)
 		fprintf(out, ", %s failed", print_number(change->failed, failed));
 	if (change->at > 0 && localtime_r(&at, &tm) != NULL &&
@@ -52,9 +53,9 @@ static void print_head(const struct figures *f, bool colours, FILE *out)
 	if (f->started > 0 && f->now >= f->started)
 		fprintf(out, ", started %s ago", print_seconds(f->now - f->started, since));
 	fputs("\n", out);
-	print_change(&f->reloads, "reloads", out);
+	print_change(&f->reloads, "reload", out);
 	fputs("; ", out);
-	print_change(&f->upgrades, "upgrades", out);
+	print_change(&f->upgrades, "upgrade", out);
 	fputs("\n\n", out);
 }
 

@@ -80,19 +80,22 @@ static size_t width(const struct table *table, size_t column)
 	return widest;
 }
 
-/* Two blanks stand between columns, and none behind the last. */
+/* Two blanks stand between columns, and none behind the last that says something. */
 static void print_cell(const struct table *table, size_t column, size_t wide, const char *text,
 	enum table_colour colour, bool colours, FILE *out)
 {
 	int pad = (int)(wide - strlen(text));
 	bool last = column + 1 == table->columns;
 
+	if (column > 0 && (!last || *text != '\0'))
+		fputs("  ", out);
 	if (to_the_right(table, column))
 		fprintf(out, "%*s", pad, "");
 	table_paint(text, colour, colours, out);
 	if (!to_the_right(table, column) && !last)
 		fprintf(out, "%*s", pad, "");
-	fputs(last ? "\n" : "  ", out);
+	if (last)
+		fputs("\n", out);
 }
 
 void table_print(const struct table *table, bool colours, FILE *out)

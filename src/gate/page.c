@@ -63,17 +63,18 @@ static void expand(FILE *out, const char *text, const char *nonce)
 int page_make(struct page *page)
 {
 	char nonce[2 * NONCE_BYTES + 1];
+	size_t length;
 	FILE *out;
 
 	if (make_nonce(nonce) != 0)
 		return -1;
 	page->html = NULL;
-	out = open_memstream(&page->html, &page->length);
+	out = open_memstream(&page->html, &length);
 	if (out == NULL)
 		return -1;
 	expand(out, page_frame, nonce);
 	if (fclose(out) != 0 || page->html == NULL) {
-		page_free(page);
+		free(page->html);
 		errno = ENOMEM;
 		return -1;
 	}
@@ -83,10 +84,4 @@ int page_make(struct page *page)
 		"frame-ancestors 'none'",
 		nonce, nonce);
 	return 0;
-}
-
-void page_free(struct page *page)
-{
-	free(page->html);
-	page->html = NULL;
 }

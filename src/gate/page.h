@@ -4,17 +4,13 @@
 #ifndef PREFORKD_GATE_PAGE_H
 #define PREFORKD_GATE_PAGE_H
 
-#include <stddef.h>
-
 struct page {
-	char *html; /* owned */
-	size_t length;
+	char *html;       /* for free() */
 	char policy[320]; /* the value of Content-Security-Policy that belongs to this html */
 };
 
 /* A new one for each answer: what may run in it is marked by a number that nobody can guess.
  * -1 and errno on failure. */
 int page_make(struct page *page);
-void page_free(struct page *page);
 
 #endif

@@ -461,7 +461,8 @@ async function look() {
 		status = await ask();
 		showBack();
 	} catch (e) {
-		showAway(e.name === "TimeoutError" ? "it is too slow" : e.message);
+		showAway({ TimeoutError: "it is too slow", TypeError: "no connection" }[e.name] ||
+			e.message);
 	}
 	asking = false;
 	timer = setTimeout(look, Math.max(delay - (performance.now() - begin), 100));

@@ -32,6 +32,14 @@ static const struct state_row pool_rows[] = {
 	STATE_ROW(NUMBER, struct pool, restart.policy.last_failure, UINT64_MAX),
 	STATE_ROW(NUMBER, struct pool, restart.policy.debt, UINT64_MAX),
 	STATE_ROW(NUMBER, struct pool, restart.policy.settled_at, UINT64_MAX),
+	STATE_ROW(NUMBER, struct pool, tally.requests, UINT64_MAX),
+	STATE_ROW(NUMBER, struct pool, tally.spawned, UINT64_MAX),
+	STATE_ROW(NUMBER, struct pool, tally.died[LEDGER_EXITED], UINT64_MAX),
+	STATE_ROW(NUMBER, struct pool, tally.died[LEDGER_SIGNAL], UINT64_MAX),
+	STATE_ROW(NUMBER, struct pool, tally.died[LEDGER_TIMEOUT], UINT64_MAX),
+	STATE_ROW(NUMBER, struct pool, tally.died[LEDGER_FAILED_START], UINT64_MAX),
+	STATE_ROW(NUMBER, struct pool, tally.died[LEDGER_RETIRED], UINT64_MAX),
+	STATE_ROW(NUMBER, struct pool, draining, 1),
 	STATE_END,
 };
 
@@ -40,6 +48,7 @@ static const struct state_row watch_rows[] = {
 	STATE_ROW(NUMBER, struct watch, slot, 4 * CONF_WORKERS_MAX),
 	STATE_ROW(NUMBER, struct watch, state, LIFE_STATE_COUNT - 1),
 	STATE_ROW(NUMBER, struct watch, was_ready, 1),
+	STATE_ROW(NUMBER, struct watch, expired, 1),
 	STATE_ROW(NUMBER, struct watch, started, UINT64_MAX),
 	STATE_ROW(NUMBER, struct watch, listener, CONF_LISTEN_MAX),
 	STATE_ROW(NUMBER, struct watch, code, EX__MAX),
@@ -78,6 +87,7 @@ static const struct state_row seat_rows[] = {
 	STATE_ROW(NUMBER, struct seat, member.since, UINT64_MAX),
 	STATE_ROW(NUMBER, struct seat, member.connection, UINT64_MAX),
 	STATE_ROW(NUMBER, struct seat, member.told, UINT64_MAX),
+	STATE_ROW(NUMBER, struct seat, member.answered, UINT64_MAX),
 	STATE_END,
 };
 
@@ -104,12 +114,15 @@ static const struct state_row room_rows[] = {
 
 struct era { /* a generation */
 	unsigned number, want;
+	struct conf_range range;
 	bool current;
 };
 
 static const struct state_row era_rows[] = {
 	STATE_ROW(NUMBER, struct era, number, UINT_MAX),
 	STATE_ROW(NUMBER, struct era, want, CONF_WORKERS_MAX),
+	STATE_ROW(NUMBER, struct era, range.min, CONF_WORKERS_MAX),
+	STATE_ROW(NUMBER, struct era, range.max, CONF_WORKERS_MAX),
 	STATE_ROW(NUMBER, struct era, current, 1),
 	STATE_END,
 };
@@ -126,7 +139,10 @@ static const struct state_row use_rows[] = {
 static void save_generation(
 	const struct pool *pool, const struct generation *g, struct state_out *out)
 {
-	struct era era = { .number = g->number, .want = g->want, .current = g == pool->current };
+	struct era era = { .number = g->number,
+		.want = g->want,
+		.range = g->range,
+		.current = g == pool->current };
 
 	state_put(out, "generation", era_rows, &era);
 	for (size_t i = 0; i < g->listener_count; i++) {
@@ -233,6 +249,8 @@ static int restore_generation(
 	if (g == NULL)
 		return -1;
 	g->want = era.want;
+	if (era.range.max > 0 && era.range.min <= era.range.max)
+		g->range = era.range;
 	if (era.current) {
 		pool->current = g;
 	} else {

@@ -7,6 +7,7 @@
 #include "common/board.h"
 #include "common/conf.h"
 #include "master/generation.h"
+#include "master/listen.h"
 #include "master/look.h"
 #include "master/queue.h"
 #include "master/retire.h"
@@ -39,6 +40,7 @@ static void look_at_program(struct member *m, uint64_t now)
 	else if (m->since == 0 || grip.connection != m->connection)
 		m->since = now;
 	m->connection = grip.connection;
+	m->looked = true;
 }
 
 static void look_at_member(struct member *m, const struct board *board, uint64_t now)
@@ -83,6 +85,8 @@ static void look_at_queues(
 		(void)queue_read(g->listener_fds[l], &queue);
 		if (queue.waiting == 0)
 			continue;
+		if (queue.waiting > g->listeners[l]->high)
+			g->listeners[l]->high = queue.waiting;
 		out->load.queue += queue.waiting;
 		if (g->conf->kind != CONF_COMMAND || queue.waiting <= longest)
 			continue;

@@ -53,6 +53,7 @@ static struct generation *new_generation(
 	}
 	g->number = number;
 	g->conf = conf;
+	g->range = conf->workers;
 	g->want = conf->workers.min;
 	g->set = set;
 	return g;

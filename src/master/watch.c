@@ -185,6 +185,7 @@ enum life_action watch_event(struct watch *w, enum life_event event, uint64_t no
 		retire_begin(&w->retire, starting, now);
 		break;
 	case LIFE_DO_EXPIRE:
+		w->expired = true;
 		w->deadline = now + EXPIRE_GRACE;
 		if (w->conf->kind == CONF_COMMAND)
 			retire_kill(w->pid);

@@ -37,6 +37,7 @@ struct watch {
 	unsigned slot;
 	enum life_state state;
 	bool was_ready;
+	bool expired; /* its request took too long */
 	uint64_t started;
 	const struct conf_pool *conf;
 	size_t listener; /* command pools: index of the one it serves */

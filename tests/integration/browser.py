@@ -43,6 +43,7 @@ class Browser:
     def text(self, selector):
         """What a user reads in all elements of the selector."""
         return self.run("return [...document.querySelectorAll(arguments[0])]"
+                        ".filter((e) => e.checkVisibility())"
                         ".map((e) => e.innerText).join('\\n')", selector)
 
     def count(self, selector):

@@ -111,3 +111,7 @@ class FakeGate:
                 pass
         self.server.server_close()
         os.unlink(self.path)
+
+
+def says_status(gate, *pools, **more):
+    gate.answers["GET /status"] = (200, status(*pools, **more))

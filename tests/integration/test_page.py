@@ -111,7 +111,7 @@ def test_shows_a_back_off(site, page):
     page.wait(".why", "next try in ")
     page.wait("#state", "not healthy")
     assert page.run("return getComputedStyle(document.querySelector('article .state'), '::before')"
-                    ".content") .strip('"').startswith("\u25b2")
+                    ".content").strip('"').startswith("\u25b2")
     assert "exited with code 1" in page.text("#events")
     make(flag)
     page.wait("article .state", "serving")
@@ -164,15 +164,16 @@ def test_policy(site, page):
     nonces = set()
     for _ in range(2):
         with urllib.request.urlopen(site.url, timeout=10) as answer:
-            policy = answer.headers["Content-Security-Policy"]
+            policy, kind = (answer.headers[name] for name in
+                            ("Content-Security-Policy", "Content-Type"))
             text = answer.read().decode()
-        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert kind == "text/html; charset=utf-8"
         nonce = re.search(r"script-src 'nonce-(\w{32})'", policy).group(1)
         assert text.count('nonce="%s"' % nonce) == 2
         assert not re.search("@[A-Z]+@|unsafe|innerHTML|https?://(?!www.w3.org/2000/svg)", text + policy)
         for rule in ("default-src 'none'", "connect-src 'self'", "base-uri 'none'",
                      "form-action 'none'", "frame-ancestors 'none'", "style-src 'nonce-" + nonce):
-            assert rule in policy.replace("'; ", "';").split(";") or rule in policy
+            assert rule in policy
         nonces.add(nonce)
     assert len(nonces) == 2
     page.open(site.url)

@@ -1,414 +1,360 @@
-"""preforkctl: its exit codes, its tables, and what it makes of a gate that has gone mad."""
+"""preforkctl with the real daemon: what it says is so, and what it reports as done has happened."""
 
 import json
 import os
+import pwd
 import re
-import socket
+import signal
 import subprocess
-import tempfile
+import threading
 import time
 
 import pytest
 
+import fcgi
 from ctl import CTL, Ctl
-from daemon import TOP, wait_for
-from fakegate import FakeGate, pool, status, worker
+from daemon import APPS, Daemon, alive, make, processes_of, wait_for
 from terminal import Terminal
-
-NASTY = "a\x1b[31mb\x1b]0;title\x07c\x9b2Jd\u202ee\r\nf\x08g\x7f"
-
-
-@pytest.fixture
-def place():
-    with tempfile.TemporaryDirectory(prefix="preforkd-ctl-") as directory:
-        yield os.path.join(directory, "control.sock")
+from test_init import Service
 
 
 @pytest.fixture
-def fake(place):
-    with FakeGate(place) as gate:
-        gate.ctl = Ctl(place)
-        yield gate
+def steered(daemon):
+    """A daemon with a control socket, and ctl, the client for it."""
+    write = daemon.write
+    daemon.control = daemon.dir + "/control.sock"
+    daemon.ctl = Ctl(daemon.control)
+    daemon.write = lambda *pools, **keys: write(*pools, control=daemon.control, **keys)
+    return daemon
 
 
-def says_status(fake, *pools, **more):
-    fake.answers["GET /status"] = (200, status(*pools, **more))
+def slow_start(daemon, seconds):
+    """The pool of a program that needs so long to start."""
+    return daemon.pool(workers=1, command="/bin/sh -c 'sleep %g; exec %s/plain'" % (seconds, APPS))
 
 
-# What it is asked
-
-
-@pytest.mark.quick
-@pytest.mark.parametrize("words", [
-    [], ["dance"], ["status", "x"], ["scale", "www"], ["scale"], ["scale", "www", "many"],
-    ["scale", "www", "10001"], ["scale", "www", "3", "4"], ["drain"], ["undrain"], ["reload", "a", "b"],
-    ["stop", "now"], ["-t", "soon", "ping"], ["-t", "100d", "ping"], ["-x", "ping"], ["top", "--json"],
-    ["reload", "-v"], ["ping", "--jso=1"],
-])
-def test_usage(fake, words):
-    fake.ctl.do(*words, code=64, says="preforkctl")
-    assert fake.asked == []
+# Looking
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("words, asked", [
-    ("reload", "POST /reload"),
-    ("reload www", "POST /pools/www/reload"),
-    ("reload ../x?y", "POST /pools/..%2Fx%3Fy/reload"),
-    ("reopen", "POST /reopen"),
-    ("upgrade", "POST /upgrade"),
-    ("scale www 7", "POST /pools/www/scale?workers=7"),
-    ("drain www", "POST /pools/www/drain"),
-    ("undrain www", "POST /pools/www/undrain"),
-])
-def test_commands(fake, words, asked):
-    """What each asks of the gate; options may stand at the end; the answer is the gate's."""
-    assert fake.ctl.do(*words.split()) == "done\n"
-    assert json.loads(fake.ctl.do(*words.split(), "--json")) == {"ok": True, "message": "done"}
-    assert fake.asked == [asked, asked]
-
-
-# What became of it
-
-
-@pytest.mark.quick
-@pytest.mark.parametrize("answer, code, says", [
-    ((200, {"ok": False, "message": "no luck"}), 1, "no luck"),
-    ((409, {"ok": False, "message": "reload 3 failed: x"}), 1, "preforkctl: reload: reload 3 failed: x\n"),
-    ((409, {"ok": True, "message": "it says one thing and another"}), 1, "it says"),
-    ((404, {"ok": False, "message": "no such pool"}), 1, "no such pool"),
-    ((403, {"ok": False, "message": "only root"}), 77, "only root"),
-    ((403, b"<html>"), 77, "not permitted"),
-    ((429, {"ok": False, "message": "too many"}), 75, "too many"),
-    ((503, {"ok": False, "message": "the master is silent"}), 75, "silent"),
-    ((500, b"<html>"), 1, "HTTP status 500"),
-    ((200, b""), 1, "HTTP status 200"),
-    ((200, b"[1]"), 1, "no reason"),
-    ((302, {"ok": True, "message": "elsewhere"}), 1, "elsewhere"),
-    ((None, b""), 1, "closed before the answer"),
-    ((409, {"ok": False, "message": NASTY}), 1, "a?[31mb?]0;title?c"),
-])
-def test_failures(fake, answer, code, says):
-    """Each has its exit code, its reason on stderr, and its JSON; a command is sent only once."""
-    fake.otherwise = answer
-    fake.ctl.do("reload", code=code, says=says)
-    assert fake.asked == ["POST /reload"]
-    done = fake.ctl.run("reload", "--json")
-    assert done.returncode == code and says.strip() in done.stderr
-    told = json.loads(done.stdout)
-    assert told["ok"] is False and told["message"] in done.stderr
+def test_status_is_the_truth(steered):
+    steered.write(steered.pool(module=APPS + "/module_echo", workers=3),
+                  steered.pool("php", listen=steered.dir + "/php.sock", command=APPS + "/plain",
+                               workers=2))
+    steered.start()
+    for _ in range(5):
+        fcgi.get(steered.sock)
+    gate = steered.gate()
+    thread = threading.Thread(target=fcgi.get, args=(steered.sock,),
+                              kwargs={"UNTIL": gate, "SCRIPT_NAME": "/a\x1b[31m/b"})
+    thread.start()
+    wait_for(lambda: steered.busy() == 1)
+    wait_for(lambda: "  1  " in steered.ctl.do("status"))
+    out = steered.ctl.do("status", "-v")
+    assert "pid %d, serving" % steered.pid in out
+    rows = {line.split()[0]: line.split() for line in out.splitlines() if "serving " in line}
+    assert rows["www"][1:6] == ["serving", "2", "1", "0", "0"]
+    assert rows["www"][7] in ("5", "6")  # the one in hand may count
+    assert rows["php"][7] == "-"
+    listed = re.findall(r"^ +\d+ +(\d+) +1 +\w+ ", out, re.M)
+    assert sorted(map(int, listed)) == sorted(
+        p for p in steered.workers() if p != steered.ctl.status()["gate"]["pid"])
+    line = next(line for line in out.splitlines() if " busy " in line)
+    assert "GET /a" in line and "/b" in line and "\x1b" not in out
+    make(gate)
+    thread.join()
+    wait_for(lambda: steered.ctl.pool()["workers"]["idle"] == 3)
+    assert steered.ctl.pool()["requests"] == 6
+    os.unlink(gate)
 
 
 @pytest.mark.quick
-def test_nobody_there(place):
-    ctl = Ctl(place)
-    for verb in ("status", "ping", "reload", "stop"):
-        ctl.do(verb, code=69, says="not running: there is no " + place)
-    told = json.loads(ctl.run("--json", "status").stdout)
-    assert told == {"ok": False, "message": "preforkd is not running: there is no " + place}
-    with socket.socket(socket.AF_UNIX) as s:  # what a crash leaves
-        s.bind(place)
-        ctl.do("status", code=69, says="nobody listens at")
-    Ctl("/" + 200 * "x").do("status", code=64, says="too long")
-    Ctl(TOP).do("status", code=69, says="not running")
+def test_ping(steered):
+    steered.write(steered.pool(workers=1))
+    steered.ctl.do("ping", code=69, says="not running")
+    steered.start()
+    assert steered.ctl.do("ping") == "preforkd 0.1.0 answers, pid %d, serving\n" % steered.pid
+    steered.end()
+    steered.ctl.do("ping", code=69, says="not running")
+
+
+def test_status_of_a_back_off(steered):
+    """150 while the pool cannot start, 0 when it can again."""
+    flag = steered.dir + "/flag"
+    make(flag)
+    steered.write(steered.pool(
+        workers=1, command="/bin/sh -c 'test -e %s && exec %s/plain'" % (flag, APPS)))
+    steered.start()
+    steered.ctl.do("status")
+    os.unlink(flag)
+    os.kill(steered.ctl.pool()["list"][0]["pid"], signal.SIGKILL)
+    wait_for(lambda: steered.ctl.run("status").returncode == 150)
+    wait_for(lambda: ", next in " in steered.ctl.run("status").stdout)
+    out = steered.ctl.run("status").stdout
+    assert "pool www is not healthy: " in out and "backoff" in out
+    make(flag)
+    wait_for(lambda: steered.ctl.run("status").returncode == 0)
+
+
+def test_master_that_hangs(steered):
+    """The gate says so, and nobody waits for ever: exit 75."""
+    steered.write(steered.pool(workers=1))
+    steered.start()
+    steered.ctl.do("ping")
+    steered.send(signal.SIGSTOP)
+    try:
+        wait_for(lambda: steered.ctl.run("ping").returncode == 75)  # not from its last look
+        steered.ctl.do("reload", "-t", "300ms", code=75, says="no answer within 0.3 s")
+    finally:
+        steered.send(signal.SIGCONT)
+    steered.ctl.do("ping")
 
 
 @pytest.mark.root
-def test_not_permitted(fake):
-    os.chmod(fake.path, 0o600)
-    os.chmod(os.path.dirname(fake.path), 0o755)
-    fake.ctl.do("status", code=77, says="not permitted to connect", user=65534, group=65534,
-                extra_groups=[])
+def test_who_may(steered):
+    """Root and members of control-group; nobody else, not even to look."""
+    nobody = pwd.getpwnam("nobody")
+    steered.write(steered.pool(workers=1), control_group="daemon")
+    steered.start()
+    other = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+    for verb in ("status", "reload"):
+        steered.ctl.do(verb, code=77, says="not permitted", **other)
+    member = {**other, "extra_groups": ["daemon"]}
+    steered.ctl.do("status", **member)
+    steered.ctl.do("reload", **member)
+
+
+# Steering
 
 
 @pytest.mark.quick
-def test_time_limit(fake):
-    """Of what only looks, and of a command; and of a gate that takes no connection."""
-    fake.otherwise = lambda: (time.sleep(1), (200, {"ok": True, "message": "late"}))[1]
-    fake.ctl.do("reload", "-t", "100ms", code=75, says="no answer within 0.1 s")
-    assert fake.ctl.do("reload") == "late\n"
-    with socket.socket(socket.AF_UNIX) as deaf:
-        deaf.bind(fake.path + ".deaf")
-        deaf.listen(1)
-        Ctl(fake.path + ".deaf").do("ping", "-t", "100ms", code=75, says="no answer")
-    os.unlink(fake.path + ".deaf")
+def test_reload(steered):
+    """Back when the new workers serve; a failure has its reason and changes nothing."""
+    steered.write(steered.pool(workers=2))
+    steered.start()
+    before = {w["pid"] for w in steered.ctl.pool()["list"]}
+    assert steered.ctl.do("reload") == "reload 1 done: 2 workers in 1 pool\n"
+    wait_for(lambda: not before & set(steered.workers()))
+    assert steered.ctl.pool()["generation"] == 2
+    steered.write(steered.pool(workers="many"))
+    steered.ctl.do("reload", code=1, says='%s:10: workers: "many"' % steered.conf)
+    told = json.loads(steered.ctl.run("--json", "reload").stdout)
+    assert told["ok"] is False and "many" in told["message"]
+    assert fcgi.number(steered.sock) == 1
+    assert steered.ctl.status()["reloads"]["failed"] == 2
 
 
-def test_environment_is_not_asked_for_proxies(fake):
-    proxies = {k: "http://127.0.0.1:9/" for k in ("http_proxy", "HTTP_PROXY", "ALL_PROXY")}
-    fake.ctl.do("ping", env=proxies)
-
-
-def test_answer_without_end(fake):
-    """An answer of more than 64 MB is not taken, and not kept in memory."""
-    fake.answers["GET /status"] = (200, b"[" + 70 * b"x" * (1 << 20))
-    fake.ctl.do("status", code=1, says="larger than 64 MB")
-
-
-def test_stdout_that_is_full(fake):
-    with open("/dev/full", "w", encoding="utf-8") as full:
-        done = subprocess.run([CTL, "-s", fake.path, "ping"], stdout=full, stderr=subprocess.PIPE,
-                              text=True, timeout=20, check=False)
-    assert (done.returncode, done.stderr) == (1, "preforkctl: cannot write to stdout\n")
-
-
-# Status
-
-
-@pytest.mark.quick
-def test_status_table(fake):
-    busy = worker(2, state="busy", request={"method": "GET", "path": "/slow", "seconds": 75.2})
-    says_status(fake, pool("www", [worker(1), busy, worker(3, state="retiring")]),
-                pool("a-pool-with-a-long-name", 2, requests=None))
-    out = fake.ctl.do("status")
-    assert re.search(r"^preforkd 0\.1\.0, pid \d+, serving, started 16m40s ago$", out, re.M)
-    head, www, other = re.findall(r"^(?:POOL|www|a-pool).*$", out, re.M)
-    assert head.split() == ["POOL", "STATE", "IDLE", "BUSY", "STARTING", "RETIRING", "QUEUE",
-                            "REQUESTS", "BACK-OFF"]
-    assert www.split() == ["www", "serving", "1", "1", "0", "1", "0/4096", "1234", "-"]
-    assert other.split() == ["a-pool-with-a-long-name", "serving", "2", "0", "0", "0", "0/4096",
-                             "-", "-"]
-    for title, figure in (("IDLE", "1"), ("REQUESTS", "1234")):  # aligned to the right
-        assert head.index(title) + len(title) == www.index(" " + figure + " ") + len(figure) + 1
-    out = fake.ctl.do("status", "-v")
-    row = re.search(r"^ +2 +4002 .*$", out, re.M).group(0).split()
-    assert row[2:4] == ["1", "busy"] and row[-3:] == ["1m15s", "GET", "/slow"]
-    assert "listens on 127.0.0.1:9000: 0 of 4096 wait, 3 at most so far" in out
-
-
-@pytest.mark.quick
-def test_status_says_what_is_wrong(fake):
-    """Exit 150: a pool is not healthy, or the daemon is not serving yet or any more."""
-    says_status(fake, pool("www"), pool(
-        "php", 1, state="backoff", healthy=False, reason="worker 7 exited with code 1",
-        backoff={"active": True, "delay": 3.2, "ends_in": 0.4}))
-    out = fake.ctl.do("status", code=150)
-    assert "3.20s, next in 0.40s" in out
-    assert "pool php is not healthy: worker 7 exited with code 1" in out
-    assert json.loads(fake.ctl.do("--json", "status", code=150))["pools"][1]["healthy"] is False
-    fake.ctl.do("ping")
-    says_status(fake, state="stopping")
-    fake.ctl.do("status", code=150, says="stopping")
-    failed = {"done": 2, "failed": 1, "last": {"result": "failed", "at": 1e9, "reason": "line 9"}}
-    says_status(fake, reloads=failed)
-    out = fake.ctl.do("status")
-    assert "2 reloads, 1 failed, the last at 2001-09-0" in out
-    assert "the last reload failed: line 9" in out
-
-
-@pytest.mark.quick
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"pools": 3}', b"<html>", b"\xff\xfe",
-                                  b"[" * 100000])
-def test_status_that_is_none(fake, body):
-    fake.answers["GET /status"] = (200, body)
-    for verb in (["status"], ["status", "--json"], ["ping"]):
-        fake.ctl.do(*verb, code=1, says="not the status of preforkd")
-
-
-@pytest.mark.quick
-def test_terminal_is_safe(fake):
-    """No byte of others gets to the terminal as it is."""
-    request = {"method": NASTY, "path": NASTY, "seconds": 1}
-    nasty = pool(NASTY, [worker(1, state=NASTY, request=request)], state=NASTY, reason=NASTY,
-                 program=NASTY, healthy=False,
-                 listeners=[{"address": NASTY, "queue": 1, "queue_limit": 2, "queue_high": 2}])
-    last = {"result": "failed", "at": 1, "reason": NASTY}
-    says_status(fake, nasty, version=NASTY, state=NASTY,
-                reloads={"done": 0, "failed": 0, "last": last})
-    for words in (["status"], ["status", "-v"], ["status", "--json"]):
-        out = fake.ctl.do(*words, code=150)
-        assert re.fullmatch(r"[ -~\n]*", out), out
-    with Terminal([CTL, "-s", fake.path, "status", "-v"]) as terminal:
-        assert terminal.end() == 150
-    left = re.sub(rb"\x1b\[[0-9;]*m", b"", terminal.raw)
-    assert re.fullmatch(rb"[ -~\r\n]*", left), left
-
-
-@pytest.mark.quick
-def test_colours(fake):
-    """On a terminal that can, without NO_COLOR, and nowhere else."""
-    assert "\033" not in fake.ctl.do("status")
-    for env, coloured in (({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True),
-                          ({"TERM": "dumb"}, False)):
-        with Terminal([CTL, "-s", fake.path, "status"], env=env) as terminal:
-            assert terminal.end() == 0
-        assert (b"\033[32mserving" in terminal.raw) == coloured, env
-
-
-def test_ten_thousand_workers(fake):
-    says_status(fake, pool("www", 10000))
+def test_reload_takes_as_long_as_it_takes(steered):
+    """And with -t not longer: what was begun goes on."""
+    steered.write(steered.pool(workers=1, command=APPS + "/plain"))
+    steered.start()
+    steered.write(slow_start(steered, 2))
+    steered.ctl.do("reload", "-t", "300ms", code=75, says="no answer within 0.3 s")
+    wait_for(lambda: "reload 1 done" in steered.read_log())
     begin = time.monotonic()
-    assert fake.ctl.do("status", "-v").count(" idle ") == 10000
-    assert time.monotonic() - begin < 10
-
-
-# top
-
-
-def top(fake, **kw):
-    return Terminal([CTL, "-s", fake.path, "top"], **kw)
+    steered.ctl.do("reload", says="reload 2 done")
+    assert time.monotonic() - begin > 1.9
 
 
 @pytest.mark.quick
-def test_top_shows_and_quits(fake):
-    busy = worker(2, state="busy", request={"method": "GET", "path": "/slow\x1b[2J", "seconds": 75})
-    count = iter(range(0, 10 ** 6, 500))
-    fake.answers["GET /status"] = lambda: (200, status(pool("www", [worker(1), busy],
-                                                            requests=next(count))))
-    with top(fake) as terminal:
-        terminal.wait("GET /slow?[2J")
-        lines = terminal.lines()
-        at = next(i for i, line in enumerate(lines) if "SLOT" in line)
-        assert lines[at + 1].split()[:5] == ["www", "2", "4002", "busy", "1m15s"]
-        assert lines[at + 2].split()[:4] == ["www", "1", "4001", "idle"]
-        assert "1 of 2 workers busy" in terminal.text()
-        wait_for(lambda: re.match(r"[2-9]\d\d requests/s", terminal.lines()[1]))
-        terminal.press(b"q")
-        assert terminal.end() == 0
-        assert b"\x1b[?25h" in terminal.raw  # the cursor is back
+def test_reload_of_one_pool(steered):
+    steered.write(steered.pool(workers=2),
+                  steered.pool("other", listen=steered.dir + "/other.sock", workers=2))
+    steered.start()
+    old = {name: {w["pid"] for w in steered.ctl.pool(name)["list"]} for name in ("www", "other")}
+    steered.ctl.do("reload", "www", says="reload 1 done")
+    wait_for(lambda: not old["www"] & set(steered.workers()))
+    assert old["other"] <= set(steered.workers())
+    steered.ctl.do("reload", "nix", code=1, says="no pool nix")
 
 
 @pytest.mark.quick
-def test_top_sorts_and_scrolls(fake):
-    says_status(fake, pool("www", [worker(i, resident_bytes=i << 20, requests=1000 - i)
-                                   for i in range(1, 101)]))
-    with top(fake, lines=20) as terminal:
-
-        def rows():
-            return [int(line.split()[1]) for line in terminal.lines() if line.startswith("www ")
-                    and "idle" in line]
-
-        terminal.wait("sort (time)")
-        assert rows()[:3] == [1, 2, 3]
-        for key, first in ((b"s", "cpu"), (b"s", "memory")):
-            terminal.press(key)
-            terminal.wait("sort (%s)" % first)
-        assert rows()[:3] == [100, 99, 98]
-        terminal.press(b"s")
-        terminal.wait("sort (requests)")
-        assert rows()[:3] == [1, 2, 3]
-        terminal.press(b"SSS")
-        terminal.wait("sort (time)")
-        terminal.press(b"\x1b[6~")
-        terminal.wait(" %d    4%03d" % (13, 13))
-        terminal.press(b"\x1b[4~")  # end
-        terminal.wait("4100")
-        assert rows()[-1] == 100 and rows()[0] > 85
-        terminal.press(b"kk")
-        terminal.wait("4098")
-        terminal.press(b"\x1b[1~")  # home
-        terminal.wait("4001")
-        terminal.press(b"q")
-        assert terminal.end() == 0
+def test_scale(steered):
+    steered.write(steered.pool(workers=2))
+    steered.start()
+    steered.ctl.do("scale", "www", "5")
+    wait_for(lambda: steered.ctl.pool()["workers"]["idle"] == 5)
+    assert len(steered.workers("www")) == 5
+    steered.ctl.do("scale", "www", "1")
+    steered.wait_workers(1, "www")
+    steered.ctl.do("scale", "nix", "3", code=1, says="no pool nix")
+    steered.ctl.do("scale", "www", "0", code=1)
+    steered.ctl.do("reload")
+    steered.wait_workers(2, "www")
 
 
 @pytest.mark.quick
-def test_top_is_sized_to_the_terminal(fake):
-    says_status(fake, *(pool("pool%d" % i, 5) for i in range(30)))
-    with top(fake, lines=40) as terminal:
-        terminal.wait("and 14 more pools")
-        assert terminal.lines()[-1].startswith("q quit")
-        terminal.resize(12, 50)
-        terminal.wait("and 28 more pools")
-        assert len(terminal.lines()) == 12 and terminal.lines()[-1].startswith("q quit")
-        for lines, columns in ((1, 1), (2, 10), (5, 200), (60, 30)):
-            terminal.resize(lines, columns)
-            terminal.wait("q quit"[:columns])
-        terminal.resize(40, 100)
-        terminal.wait("and 14 more pools")
-        terminal.press(b"q")
-        assert terminal.end() == 0
+def test_drain(steered):
+    """It serves, and is not healthy."""
+    steered.write(steered.pool(workers=1))
+    steered.start()
+    steered.ctl.do("drain", "www")
+    assert "www is not healthy: drain" in steered.ctl.do("status", code=150)
+    assert fcgi.number(steered.sock) == 1
+    steered.ctl.do("undrain", "www")
+    steered.ctl.do("status")
+    steered.ctl.do("drain", "nix", code=1, says="no pool nix")
 
 
 @pytest.mark.quick
-def test_top_reloads_after_a_question(fake):
-    fake.answers["POST /reload"] = (409, {"ok": False, "message": "line 9 is wrong"})
-    with top(fake) as terminal:
-        terminal.wait("sort (time)")
-        terminal.press(b"r")
-        terminal.wait("y or n")
-        terminal.press(b"n")
-        terminal.wait("sort (time)")
-        terminal.press(b"s")
-        terminal.wait("sort (cpu)")
-        assert "POST /reload" not in fake.asked and "y or n" not in terminal.text()
+def test_reopen(steered):
+    steered.write(steered.pool(workers=1))
+    steered.start()
+    os.rename(steered.log, steered.log + ".1")
+    steered.ctl.do("reopen")
+    steered.wait_log("logs reopened")
+
+
+def test_upgrade(steered):
+    """The same process, another image; and one that is refused."""
+    steered.own_binary()
+    steered.write(steered.pool(workers=2))
+    steered.start()
+    assert "upgrade 1 done" in steered.ctl.do("upgrade")
+    steered.ctl.do("ping", says="pid %d," % steered.pid)
+    assert steered.ctl.status()["upgrades"]["done"] == 1
+    os.unlink(steered.binary)
+    steered.ctl.do("upgrade", code=1, says="cannot run " + steered.binary)
+    assert fcgi.number(steered.sock) == 1
+    assert steered.ctl.status()["upgrades"]["last"]["result"] == "failed"
+
+
+@pytest.mark.quick
+def test_stop(steered):
+    """Back when the master has ended, not before; also while it is busy, and with -t."""
+    steered.write(steered.pool(module=APPS + "/module_echo", workers=1))
+    steered.start()
+    gate = steered.gate()
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(
+        fcgi.body_of(fcgi.get(steered.sock, b"x", UNTIL=gate))))
+    thread.start()
+    wait_for(lambda: steered.busy() == 1)
+    steered.ctl.do("stop", "-t", "500ms", code=75, says="process %d still stops" % steered.pid)
+    client = subprocess.Popen([CTL, "-s", steered.control, "stop"], stdout=subprocess.PIPE)
+    assert alive(steered.pid)
+    make(gate)
+    thread.join()
+    out, _ = client.communicate(timeout=20)
+    assert not alive(steered.pid)
+    assert answers == [b"x"] and (client.returncode, out) in ((0, b"stopped\n"), (69, b""))
+    os.unlink(gate)
+    steered.ctl.do("stop", code=69)
+
+
+def test_stop_with_a_gate_that_dies(steered):
+    """The gate is killed while the client waits: what counts is the master's process."""
+    steered.write(steered.pool(module=APPS + "/module_echo", workers=1))
+    steered.start()
+    gate = steered.gate()
+    thread = threading.Thread(target=fcgi.get, args=(steered.sock,), kwargs={"UNTIL": gate})
+    thread.start()
+    wait_for(lambda: steered.busy() == 1)
+    pid = steered.ctl.status()["gate"]["pid"]
+    client = subprocess.Popen([CTL, "-s", steered.control, "stop"], stdout=subprocess.PIPE)
+    steered.wait_log("stop")
+    os.kill(pid, signal.SIGKILL)
+    assert client.poll() is None
+    make(gate)
+    thread.join()
+    out, _ = client.communicate(timeout=20)
+    assert (client.returncode, out) == (0, b"stopped\n")
+    os.unlink(gate)
+
+
+def test_gate_that_dies_meanwhile(steered):
+    """A command that was lost is not called done, and is not sent again."""
+    steered.write(steered.pool(workers=1, command=APPS + "/plain"))
+    steered.start()
+    pid = steered.ctl.status()["gate"]["pid"]
+    steered.write(slow_start(steered, 1))
+    client = subprocess.Popen([CTL, "-s", steered.control, "reload"], stderr=subprocess.PIPE)
+    steered.wait_log("reload 1 begins")
+    os.kill(pid, signal.SIGKILL)
+    _, said = client.communicate(timeout=20)
+    assert client.returncode == 1 and b"closed before the answer" in said
+    wait_for(lambda: steered.ctl.run("ping").returncode == 0)
+    steered.wait_log("reload 1 done")
+    assert "reload 2" not in steered.read_log()
+
+
+def test_top(steered):
+    """Live with the real daemon: a reload by a key, a restart of the daemon, the end."""
+    steered.write(steered.pool(workers=2))
+    steered.start()
+    with Terminal([CTL, "-s", steered.control, "top"]) as terminal:
+        terminal.wait("pid %d, serving" % steered.pid)
+        terminal.wait("0 of 2 workers busy")
         terminal.press(b"ry")
-        terminal.wait("reload: line 9 is wrong")
-        fake.answers["POST /reload"] = (200, {"ok": True, "message": "reload 2 done"})
-        terminal.press(b"ry")
-        terminal.wait("reload 2 done")
-        terminal.press(b"q")
-        assert terminal.end() == 0
-    assert fake.asked.count("POST /reload") == 2
-
-
-def test_top_waits_for_a_daemon(place):
-    """It is started first, and survives that the daemon goes and comes again."""
-    with Terminal([CTL, "-s", place, "top"]) as terminal:
+        terminal.wait("reload 1 done: 2 workers in 1 pool")
+        steered.end()
         terminal.wait("not running")
-        with FakeGate(place):
-            terminal.wait("serving")
-            assert "not running" not in terminal.text()
-        terminal.wait("OLD FIGURES")
-        terminal.wait("not running")
-        with FakeGate(place) as again:
-            again.answers["GET /status"] = (503, {"ok": False, "message": "the master is silent"})
-            terminal.wait("the master is silent")
-            says_status(again, pool("other"))
-            terminal.wait("other")
-            assert "OLD" not in terminal.text() and "silent" not in terminal.text()
+        steered.start()
+        terminal.wait("pid %d, serving" % steered.pid)
         terminal.press(b"q")
         assert terminal.end() == 0
 
 
-def test_top_without_a_terminal(fake):
-    fake.ctl.do("top", code=1, says="needs a terminal")
-    with top(fake, env={"TERM": "no-such"}) as terminal:
-        assert terminal.end() == 1
-    assert b"unknown type" in terminal.raw
+# Init scripts
 
 
-def test_top_ends_with_its_terminal(fake):
-    terminal = top(fake)
-    try:
-        terminal.wait("serving")
-        os.close(terminal.master)
-        terminal.process.wait(10)
-    finally:
-        terminal.process.kill()
-        terminal.process.wait()
-        terminal.reader.join(10)
-
-
-# Completion
-
-
-COMPLETE = """
-shopt -s extglob
-. %s/conf/preforkctl.bash-completion
-COMP_WORDS=(%%s) COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
-_preforkctl %s
-printf '%%%%s\\n' "${COMPREPLY[@]}"
-""" % (TOP, CTL)
+@pytest.fixture
+def service(steered):
+    """The files of init/, with the control socket beside the pidfile."""
+    s = Service(steered)
+    steered.control = os.path.dirname(steered.pidfile) + "/control.sock"
+    steered.ctl = Ctl(steered.control)
+    yield s
+    steered.end()
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("words, wanted", [
-    ("preforkctl re", "reload reopen"),
-    ("preforkctl ''", "status top ping reload reopen scale stop upgrade drain undrain"),
-    ("preforkctl --j", "--json"),
-    ("preforkctl status -", "-s -t --json -v"),
-    ("preforkctl -s SOCKET drain ''", "www php-8.2"),
-    ("preforkctl -s SOCKET -t 3 scale ph", "php-8.2"),
-    ("preforkctl -s SOCKET scale www ''", ""),
-    ("preforkctl -s SOCKET stop ''", ""),
-    ("preforkctl -s /nonexistent reload ''", ""),
-    ("preforkctl -t ''", ""),
-])
-def test_completion(fake, words, wanted):
-    says_status(fake, pool("www", program='x", "name": "evil'), pool("php-8.2"))
-    words = words.replace("SOCKET", fake.path).replace("''", '""')
-    done = subprocess.run(["bash", "-c", COMPLETE % words], capture_output=True, text=True,
-                          timeout=20, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.split() == wanted.split()
+def test_init_script_asks_the_daemon(steered, service):
+    """status and reload go over the control socket, and say what is so."""
+    steered.write(steered.pool(workers=2))
+    service.verb("status", 3, "not running")
+    service.verb("start", 0, "started")
+    said = service.verb("status", 0, "running, pid %d" % steered.pid)
+    assert "REQUESTS" in said and "www" in said
+    service.verb("reload", 0, "reloaded")
+    service.verb("upgrade", 0, "upgraded")
+    assert "control: reload is asked for" in steered.read_log()
+    assert "control: upgrade is asked for" in steered.read_log()
+    steered.ctl.do("drain", "www")
+    service.verb("status", 150, "www is not healthy")
+    steered.write(steered.pool(workers="many"))
+    service.verb("reload", 1, 'workers: "many"')
+    steered.send(signal.SIGSTOP)
+    service.verb("status", 4, "does not answer")
+    steered.send(signal.SIGCONT)
+    service.verb("stop", 0, "stopped")
+    service.verb("status", 3, "not running")
+
+
+def test_init_script_beside_another_daemon(steered, service):
+    """A control socket of another daemon is not asked: signals go where the pidfile says."""
+    steered.write(steered.pool(workers=1))
+    service.verb("start", 0)
+    with Daemon("other") as other:
+        other.write(other.pool(workers=1), control=other.dir + "/control.sock")
+        other.start()
+        service.default(CONTROL=other.dir + "/control.sock")
+        assert "REQUESTS" not in service.verb("status", 0, "running, pid %d" % steered.pid)
+        service.verb("reload", 0, "reloaded")
+        assert "reload 1 done" in steered.read_log() and "reload" not in other.read_log()
+    service.default(CONTROL="/nonexistent/control.sock")
+    service.verb("reload", 0, "reloaded")
+    assert "control: " not in steered.read_log()
+
+
+def test_init_script_after_a_crash(steered, service):
+    """The stale control socket does not make it run."""
+    steered.write(steered.pool(workers=1))
+    service.verb("start", 0)
+    steered.send(signal.SIGKILL)
+    wait_for(lambda: not processes_of(steered.dir))
+    assert os.path.exists(steered.control)
+    service.verb("status", 1, "dead")
+    service.verb("reload", 7, "not running")
+    service.verb("start", 0, "started")
+    service.verb("status", 0, "serving")
