@@ -15,7 +15,7 @@ struct table {
 	const char *const *titles;
 	size_t columns;
 	struct cell *cells;
-	size_t count;
+	size_t count, room;
 };
 
 static const char *const escapes[] = {
@@ -39,14 +39,17 @@ struct table *table_new(const char *const *titles, size_t columns)
 
 void table_add(struct table *table, enum table_colour colour, const char *text)
 {
-	struct cell *cells = reallocarray(table->cells, table->count + 1, sizeof(*cells));
-
-	if (cells == NULL)
-		return;
-	table->cells = cells;
-	cells += table->count;
-	*cells = (struct cell){ .text = strdup(text), .colour = colour };
-	if (cells->text != NULL)
+	if (table->count == table->room) {
+		size_t room = 2 * table->room + 64;
+		struct cell *cells = reallocarray(table->cells, room, sizeof(*cells));
+		if (cells == NULL)
+			return;
+		table->cells = cells;
+		table->room = room;
+	}
+	struct cell *cell = &table->cells[table->count];
+	*cell = (struct cell){ .text = strdup(text), .colour = colour };
+	if (cell->text != NULL)
 		table->count++;
 }
 

@@ -32,6 +32,7 @@ struct wire_call {
 	CURL *easy;
 	long timeout;
 	struct wire_reply reply;
+	size_t room; /* of its body */
 	bool too_large;
 	bool done;
 	CURLcode code; /* once it is done */
@@ -87,18 +88,21 @@ static size_t receive(char *bytes, size_t one, size_t count, void *arg)
 {
 	struct wire_call *call = arg;
 	size_t had = call->reply.length, more = one * count;
-	char *body;
 
 	if (more > REPLY_MAX - had) {
 		call->too_large = true;
 		return 0;
 	}
-	body = realloc(call->reply.body, had + more + 1);
-	if (body == NULL)
-		return 0;
-	memcpy(body + had, bytes, more);
-	body[had + more] = '\0';
-	call->reply.body = body;
+	if (had + more + 1 > call->room) {
+		size_t room = 2 * (had + more + 1);
+		char *body = realloc(call->reply.body, room);
+		if (body == NULL)
+			return 0;
+		call->reply.body = body;
+		call->room = room;
+	}
+	memcpy(call->reply.body + had, bytes, more);
+	call->reply.body[had + more] = '\0';
 	call->reply.length = had + more;
 	return more;
 }
