@@ -122,7 +122,6 @@ static void take_up(struct conns *all, struct conn *c)
 	const struct timeval pause = { SWEEP_SECONDS, 0 };
 	void *evcon = NULL;
 
-	TAILQ_REMOVE(&all->fresh, c, next);
 	bufferevent_getcb(c->bev, NULL, NULL, NULL, &evcon);
 	bufferevent_decref(c->bev);
 	c->bev = NULL;
@@ -143,10 +142,13 @@ static void take_up(struct conns *all, struct conn *c)
 static void on_adopt(int fd, short what, void *arg)
 {
 	struct conns *all = arg;
+	struct conn *c;
 
 	(void)fd, (void)what;
-	while (!TAILQ_EMPTY(&all->fresh))
-		take_up(all, TAILQ_FIRST(&all->fresh));
+	while ((c = TAILQ_FIRST(&all->fresh)) != NULL) {
+		TAILQ_REMOVE(&all->fresh, c, next);
+		take_up(all, c);
+	}
 }
 
 static bool is_overdue(const struct conn *c, uint64_t now)

@@ -21,12 +21,12 @@ struct conns *conns_open(struct event_base *base, int fd, size_t most, conns_han
 	void (*empty)(void *arg), void *arg);
 
 /* The request is being answered: nothing is added any more. Before the answer is sent. */
-void conns_answered(struct conns *conns, struct evhttp_request *request);
+void conns_answered(struct conns *all, struct evhttp_request *request);
 
 /* Accepts no more. */
-void conns_close(struct conns *conns);
+void conns_close(struct conns *all);
 /* Then closes those that have no whole request; the others when they are answered. */
-void conns_part(struct conns *conns);
-size_t conns_count(const struct conns *conns);
+void conns_part(struct conns *all);
+size_t conns_count(const struct conns *all);
 
 #endif

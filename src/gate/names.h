@@ -7,12 +7,12 @@
 #include <stdint.h>
 
 /* "unknown" for a number that has no name. */
-const char *names_phase(uint32_t phase);
-const char *names_result(uint32_t result);
-const char *names_kind(uint32_t kind);
-const char *names_pool(uint32_t state);
-const char *names_worker(uint32_t state); /* NULL where it is not known */
-const char *names_death(uint32_t death);
-const char *names_level(uint32_t level);
+const char *names_phase(uint32_t number);
+const char *names_result(uint32_t number);
+const char *names_kind(uint32_t number);
+const char *names_pool(uint32_t number);
+const char *names_worker(uint32_t number); /* NULL where it is not known */
+const char *names_death(uint32_t number);
+const char *names_level(uint32_t number);
 
 #endif

@@ -17,6 +17,7 @@
 #include "common/units.h"
 #include "gate/conns.h"
 #include "gate/line.h"
+#include "gate/metrics.h"
 #include "gate/page.h"
 #include "gate/peer.h"
 #include "gate/reply.h"
@@ -34,10 +35,11 @@
 
 struct site;
 
-/* What one can read. render: for free(); changes *code if it is not 200. */
+/* What one can read. render: for free(); fills in the code. */
 struct view {
 	const char *path, *type;
 	char *(*render)(struct site *site, const struct ledger *ledger, int *code);
+	bool asked; /* only for those who say that they know its type */
 };
 
 /* What one can do. In the path, * stands for a pool. */
@@ -48,10 +50,14 @@ struct deed {
 
 static char *render_status(struct site *site, const struct ledger *ledger, int *code);
 static char *render_health(struct site *site, const struct ledger *ledger, int *code);
+static char *render_metrics(struct site *site, const struct ledger *ledger, int *code);
+static char *render_plain(struct site *site, const struct ledger *ledger, int *code);
 
 static const struct view views[] = {
-	{ "/status", "application/json", render_status },
-	{ "/healthz", "text/plain; charset=utf-8", render_health },
+	{ .path = "/status", .type = "application/json", .render = render_status },
+	{ .path = "/healthz", .type = "text/plain; charset=utf-8", .render = render_health },
+	{ .path = "/metrics", .type = METRICS_OPEN, .render = render_metrics, .asked = true },
+	{ .path = "/metrics", .type = METRICS_PLAIN, .render = render_plain },
 };
 
 static const struct deed deeds[] = {
@@ -101,7 +107,7 @@ struct visit {
 
 static char *render_status(struct site *site, const struct ledger *ledger, int *code)
 {
-	(void)code;
+	*code = HTTP_OK;
 	return report_json(ledger, site->vitals);
 }
 
@@ -115,6 +121,18 @@ static char *render_health(struct site *site, const struct ledger *ledger, int *
 	return text;
 }
 
+static char *render_metrics(struct site *site, const struct ledger *ledger, int *code)
+{
+	*code = HTTP_OK;
+	return metrics_text(ledger, site->vitals, true);
+}
+
+static char *render_plain(struct site *site, const struct ledger *ledger, int *code)
+{
+	*code = HTTP_OK;
+	return metrics_text(ledger, site->vitals, false);
+}
+
 static const struct picture *picture_of(struct site *site, size_t view, const struct ledger *ledger)
 {
 	struct picture *p = &site->pictures[view];
@@ -126,7 +144,6 @@ static const struct picture *picture_of(struct site *site, size_t view, const st
 		vitals_take(site->vitals, ledger);
 	site->looked = serial;
 	reply_drop(p->body);
-	p->code = HTTP_OK;
 	p->serial = serial;
 	p->body = reply_body(views[view].render(site, ledger, &p->code));
 	return p;
@@ -295,6 +312,17 @@ static bool is_permitted(const struct port *port, struct evhttp_request *request
 		       port->site->job);
 }
 
+/* Does the client say that it knows this type? */
+static bool is_known(struct evhttp_request *request, const char *type)
+{
+	const char *accept =
+		evhttp_find_header(evhttp_request_get_input_headers(request), "Accept");
+	char name[64];
+
+	snprintf(name, sizeof(name), "%.*s", (int)strcspn(type, ";"), type);
+	return accept != NULL && strstr(accept, name) != NULL;
+}
+
 static void dispatch(struct port *port, struct evhttp_request *request, const char *path)
 {
 	char pool[GATEJOB_POOL];
@@ -304,7 +332,8 @@ static void dispatch(struct port *port, struct evhttp_request *request, const ch
 		return;
 	}
 	for (size_t i = 0; i < VIEWS; i++)
-		if (strcmp(views[i].path, path) == 0) {
+		if (strcmp(views[i].path, path) == 0 &&
+			(!views[i].asked || is_known(request, views[i].type))) {
 			show(port, request, i);
 			return;
 		}
@@ -370,8 +399,10 @@ struct site *route_open(struct event_base *base, const struct gatejob *job, stru
 	site->vitals = vitals_open(job->master);
 	if (site->vitals == NULL ||
 		open_port(site, base, &site->control, job->control_fd, CONTROL_MOST) != 0 ||
-		open_port(site, base, &site->http, job->http_fd, HTTP_MOST) != 0)
-		return NULL; /* the process ends */
+		open_port(site, base, &site->http, job->http_fd, HTTP_MOST) != 0) {
+		free(site); /* and the process ends */
+		return NULL;
+	}
 	return site;
 }
 
