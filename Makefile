@@ -117,7 +117,8 @@ fill = sed -e 's|@SBINDIR@|$(SBINDIR)|g; s|@SYSCONFDIR@|$(SYSCONFDIR)|g' \
 	-e 's|@LIBEXECDIR@|$(LIBEXECDIR)|g; s|@RUNSTATEDIR@|$(RUNSTATEDIR)|g' \
 	-e 's|/usr/local/lib/preforkd|$(LIBEXECDIR)|g; s|/etc/preforkd|$(SYSCONFDIR)/preforkd|g' $2 | \
 	install -m $1 /dev/stdin $(DESTDIR)$3
-SAMPLES = nginx.conf apache.conf lighttpd.conf Caddyfile haproxy.cfg
+SAMPLES = nginx.conf apache.conf lighttpd.conf Caddyfile haproxy.cfg prometheus.yml \
+	prometheus-rules.yml grafana.json
 
 install: all
 	@install -d -m 755 $(addprefix $(DESTDIR),$(SBINDIR) $(INCLUDEDIR) $(MANDIR)/man3 $(MANDIR)/man5 \
