@@ -1,9 +1,9 @@
 /*
  * wire: libcurl's multi interface, with one unix socket and the gate's few rules.
  *
- * The one room that knows curl. What the environment says of proxies is not asked, and what comes
- * back is held to a limit. Reading may use a kept connection again; a command has one of its own,
- * because curl repeats by itself what a kept connection has lost.
+ * The one room that knows curl. What comes back is held to a limit. Reading may use a kept
+ * connection again; a command has one of its own, because curl repeats by itself what a kept
+ * connection has lost.
  */
 #include "ctl/wire.h"
 
@@ -114,7 +114,6 @@ static void set_options(struct wire_call *call, enum wire_method method, const c
 	curl_easy_setopt(easy, CURLOPT_URL, url);
 	curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, call->wire->path);
 	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http");
-	curl_easy_setopt(easy, CURLOPT_PROXY, "");
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, call->timeout);
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, receive);

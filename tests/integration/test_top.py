@@ -108,6 +108,19 @@ def test_top_reloads_after_a_question(fake):
     assert fake.asked.count("POST /reload") == 2
 
 
+def test_top_sends_a_reload_once(fake):
+    """Also one that is lost while there is a connection that could be used again."""
+    fake.answers["POST /reload"] = (None, b"")
+    with top(fake) as terminal:
+        terminal.wait("serving")
+        wait_for(lambda: len(fake.asked) >= 2)
+        terminal.press(b"ry")
+        terminal.wait("closed before the answer")
+        terminal.press(b"q")
+        assert terminal.end() == 0
+    assert fake.asked.count("POST /reload") == 1
+
+
 def test_top_waits_for_a_daemon(place):
     """It is started first, and survives that the daemon goes and comes again."""
     with Terminal([CTL, "-s", place, "top"]) as terminal:
