@@ -147,9 +147,9 @@ void gate_main(const struct gatejob *job)
 
 	arrange_descriptors(job);
 	signal(SIGPIPE, SIG_IGN);
-	setproctitle("gate");
 	set_limits();
 	drop_privileges(job);
+	setproctitle("gate");
 	if (getppid() != job->master)
 		_exit(EX_TEMPFAIL);
 	event_set_log_callback(be_quiet);

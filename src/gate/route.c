@@ -105,10 +105,18 @@ struct visit {
 	size_t view;
 };
 
+static const struct vitals *vitals(struct site *site, const struct ledger *ledger)
+{
+	if (site->looked != line_serial(site->line))
+		vitals_take(site->vitals, ledger);
+	site->looked = line_serial(site->line);
+	return site->vitals;
+}
+
 static char *render_status(struct site *site, const struct ledger *ledger, int *code)
 {
 	*code = HTTP_OK;
-	return report_json(ledger, site->vitals);
+	return report_json(ledger, vitals(site, ledger));
 }
 
 static char *render_health(struct site *site, const struct ledger *ledger, int *code)
@@ -124,13 +132,13 @@ static char *render_health(struct site *site, const struct ledger *ledger, int *
 static char *render_metrics(struct site *site, const struct ledger *ledger, int *code)
 {
 	*code = HTTP_OK;
-	return metrics_text(ledger, site->vitals, true);
+	return metrics_text(ledger, vitals(site, ledger), true);
 }
 
 static char *render_plain(struct site *site, const struct ledger *ledger, int *code)
 {
 	*code = HTTP_OK;
-	return metrics_text(ledger, site->vitals, false);
+	return metrics_text(ledger, vitals(site, ledger), false);
 }
 
 static const struct picture *picture_of(struct site *site, size_t view, const struct ledger *ledger)
@@ -140,9 +148,6 @@ static const struct picture *picture_of(struct site *site, size_t view, const st
 
 	if (p->body != NULL && p->serial == serial)
 		return p;
-	if (site->looked != serial)
-		vitals_take(site->vitals, ledger);
-	site->looked = serial;
 	reply_drop(p->body);
 	p->serial = serial;
 	p->body = reply_body(views[view].render(site, ledger, &p->code));

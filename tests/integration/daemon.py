@@ -71,7 +71,7 @@ def read(path, default=""):
 
 
 def status(pid, field):
-    m = re.search(r"^%s:\s*(.*)$" % field, read("/proc/%d/status" % pid), re.M)
+    m = re.search(r"^%s:[ \t]*(.*)$" % field, read("/proc/%d/status" % pid), re.M)
     return m.group(1) if m else ""
 
 
