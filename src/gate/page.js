@@ -254,6 +254,13 @@ function showCells(view, list) {
 	showSelected(view);
 }
 
+// The bound of the bucket below which so many of a hundred requests stayed.
+function within(latency, percent) {
+	const bucket = latency.buckets.find((b) => b.count >= latency.count * percent / 100);
+	if (bucket && known(bucket.le)) return percent + " % within " + seconds(bucket.le);
+	return percent + " % in longer than " + seconds(latency.buckets.at(-2).le);
+}
+
 function factsOf(pool) {
 	const w = pool.workers, d = pool.died;
 	const range = w.min === w.max ? w.max : w.min + " to " + w.max;
@@ -263,6 +270,10 @@ function factsOf(pool) {
 		parts.push(l.address + ": " + number(l.queue) + " of " + number(l.queue_limit) +
 			" wait");
 	if (known(pool.requests)) parts.push(many(pool.requests, "request"));
+	if (pool.latency && pool.latency.count > 0 && pool.latency.buckets.length > 1)
+		parts.push(within(pool.latency, 50), within(pool.latency, 95));
+	if (known(pool.bytes_out))
+		parts.push(bytes(pool.bytes_in) + " in, " + bytes(pool.bytes_out) + " out");
 	const ended = [["exited", d.exited], ["by a signal", d.signal], ["by timeout", d.timeout],
 		["before ready", d.failed_start], ["retired", d.retired]].filter(([, n]) => n > 0);
 	if (ended.length)

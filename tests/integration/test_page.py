@@ -239,6 +239,24 @@ def test_a_thousand_workers(site, page):
     assert sorted(page.run("return window.times"))[1] < 100
 
 
+def test_numbers(site, page):
+    """How figures look, and what a histogram says; unknown ones are a dash."""
+    site.write(site.pool(workers=1))
+    site.start()
+    page.open(site.url)
+    for call, text in (
+            ("number(null)", "\u2013"), ("number(0.25)", "0.3"), ("number(1234567)", "1\u202f234\u202f567"),
+            ("seconds(0.5)", "0.50 s"), ("seconds(61)", "1 min 1 s"), ("seconds(7260)", "2 h 1 min"),
+            ("seconds(90000)", "1 d 1 h"), ("seconds(null)", "\u2013"), ("bytes(999)", "999 B"),
+            ("bytes(1024)", "1.0 KiB"), ("bytes(1 << 30)", "1.0 GiB"),
+            ("within(latency, 50)", "50 % within 0.01 s"), ("within(latency, 95)", "95 % within 0.10 s"),
+            ("within(latency, 100)", "100 % in longer than 0.10 s")):
+        assert page.run("""
+            const latency = { count: 100, sum: 3, buckets: [{ le: 0.001, count: 10 },
+                { le: 0.01, count: 50 }, { le: 0.1, count: 99 }, { le: null, count: 100 }] };
+            return %s""" % call) == text, call
+
+
 def test_page_is_what_the_files_say(site):
     """The program has the files as they are now."""
     site.write(site.pool(workers=1))
