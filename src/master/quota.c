@@ -149,6 +149,11 @@ static bool is_met(const struct pool *pool, unsigned workers)
 	return g->workers == workers && roster_count(&pool->roster, g, true) == workers;
 }
 
+static const char *plural(unsigned n)
+{
+	return n == 1 ? "" : "s";
+}
+
 enum quota_progress quota_progress(
 	const struct pool *pool, unsigned workers, bool late, char *text, size_t size)
 {
@@ -162,10 +167,11 @@ enum quota_progress quota_progress(
 	}
 	if (is_met(pool, workers)) {
 		if (follows_load(g))
-			snprintf(text, size, "pool %s has %u workers, and will have %u at most",
-				pool->name, ready, workers);
+			snprintf(text, size, "pool %s has %u worker%s, and will have %u at most",
+				pool->name, ready, plural(ready), workers);
 		else
-			snprintf(text, size, "pool %s has %u workers", pool->name, ready);
+			snprintf(text, size, "pool %s has %u worker%s", pool->name, ready,
+				plural(ready));
 		return QUOTA_MET;
 	}
 	if (pool->restart.policy.delay > 0 && ready < workers) {
