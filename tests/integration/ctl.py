@@ -23,8 +23,8 @@ class Ctl:
         """Holds it to its code, and to what it says: on stdout if 0, else on stderr."""
         done = self.run(*words, **kw)
         assert done.returncode == code, (words, done.returncode, done.stdout, done.stderr)
-        assert says in (done.stderr if code not in (0, 150) else done.stdout), (done.stdout, done.stderr)
-        assert code in (0, 150) or done.stderr, words
+        said = done.stdout if code in (0, 150) else done.stderr
+        assert says in said and (code in (0, 150) or said), (words, done.stdout, done.stderr)
         return done.stdout
 
     def status(self, code=0):
