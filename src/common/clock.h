@@ -8,5 +8,7 @@
 
 /* Milliseconds of CLOCK_MONOTONIC (clock_gettime(2)). */
 uint64_t clock_ms(void);
+/* The same in microseconds, for what is measured. */
+uint64_t clock_us(void);
 
 #endif
