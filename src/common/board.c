@@ -173,7 +173,8 @@ void board_read(const struct board *board, unsigned slot, struct board_worker *o
 
 void board_listen(const struct board *board, unsigned slot)
 {
-	atomic_store_explicit(&page_of(board, slot)->listened, 1, memory_order_seq_cst);
+	atomic_store_explicit(&page_of(board, slot)->listened, 1, memory_order_relaxed);
+	atomic_thread_fence(memory_order_seq_cst);
 }
 
 int board_sit(int fd, unsigned slot, int bell, struct board_seat *seat)
@@ -207,9 +208,11 @@ void board_begin(const struct board_seat *seat)
 	if (page->method[0] != '\0')
 		board_describe(seat, "", "");
 	atomic_store_explicit(&page->since, clock_ms(), memory_order_release);
+	/* Who listens and then reads "since" sees it, or we see that somebody listens. */
+	atomic_thread_fence(memory_order_seq_cst);
 	if (atomic_load_explicit(&page->listened, memory_order_relaxed) == 0)
 		return;
-	atomic_store_explicit(&page->listened, 0, memory_order_seq_cst);
+	atomic_store_explicit(&page->listened, 0, memory_order_relaxed);
 	ring(seat);
 }
 

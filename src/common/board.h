@@ -54,7 +54,8 @@ struct board_request {
 };
 void board_read_request(const struct board *board, unsigned slot, struct board_request *out);
 
-/* The worker in this slot is to ring the bell when it next begins a request; once. */
+/* The worker in this slot is to ring the bell when it next begins a request; once. One that has
+ * begun before is seen by board_read() after this. */
 void board_listen(const struct board *board, unsigned slot);
 
 /* The worker's side: maps page 0 and the page of its slot and closes fd. bell: an eventfd(2) that

@@ -7,10 +7,10 @@
 #include "common/board.h"
 #include "common/conf.h"
 #include "master/generation.h"
+#include "master/grip.h"
 #include "master/listen.h"
 #include "master/look.h"
 #include "master/queue.h"
-#include "master/retire.h"
 #include "master/roster.h"
 #include "master/watch.h"
 
@@ -30,10 +30,10 @@ static void look_at_board(struct member *m, const struct board *board, uint64_t 
  * is running. */
 static void look_at_program(struct member *m, uint64_t now)
 {
-	struct retire_grip grip = { 0 };
+	struct grip grip = { 0 };
 
 	if (look_at(m->watch->pid) != LOOK_ACCEPTING)
-		retire_look(&m->watch->retire, &grip);
+		grip_look(m->watch->pid, &m->watch->retire.listener, &grip);
 	m->busy = grip.holds;
 	if (!grip.holds || grip.reads)
 		m->since = 0;
@@ -73,11 +73,13 @@ static unsigned idle_at(const struct roster *roster, const struct generation *g,
 	return n;
 }
 
-/* Programs serve one listener each: idle ones elsewhere do not help. */
+/* Programs serve one listener each: idle ones elsewhere do not help. One without any worker is
+ * hungrier than any that has one. */
 static void look_at_queues(
 	const struct roster *roster, const struct generation *g, struct gauge *out)
 {
 	unsigned longest = 0;
+	bool starving = false;
 
 	for (size_t l = 0; l < g->listener_count; l++) {
 		struct queue queue;
@@ -88,8 +90,12 @@ static void look_at_queues(
 		if (queue.waiting > g->listeners[l]->high)
 			g->listeners[l]->high = queue.waiting;
 		out->load.queue += queue.waiting;
-		if (g->conf->kind != CONF_COMMAND || queue.waiting <= longest)
+		if (g->conf->kind != CONF_COMMAND)
 			continue;
+		bool alone = roster_count_at(roster, g, l) == 0;
+		if (alone < starving || (alone == starving && queue.waiting <= longest))
+			continue;
+		starving = alone;
 		longest = queue.waiting;
 		out->hungry = l;
 	}

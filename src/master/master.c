@@ -11,9 +11,7 @@
 #include <bsd/unistd.h>
 #include <errno.h>
 #include <event2/event.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -309,6 +307,8 @@ static uint64_t reconcile(struct master *m)
 
 	obey(m);
 	change(m);
+	m->context.upgrade_waits =
+		m->heritage.upgrade_wanted || upgrade_is_underway(&m->succession.upgrade);
 	switch (fleet_reconcile(m->fleet, clock_ms(), &next, &err)) {
 	case FLEET_COMMITTED:
 		on_committed(m);

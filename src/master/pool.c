@@ -383,14 +383,16 @@ static uint64_t follow_deadline(struct pool *pool, uint64_t now)
 	return pool->next_deadline > now ? pool->next_deadline : now;
 }
 
-/* Also in a back-off that nothing is missing in: then only a replacement can end it. */
+/* Not now while an upgrade waits for those on their way out. Also in a back-off that nothing is
+ * missing in: then only a replacement can end it. */
 static bool may_replace(const struct pool *pool, bool probing, uint64_t now, uint64_t *next)
 {
 	const struct policy_restart *r = &pool->restart.policy;
 
 	if (r->delay > 0 && now < r->retry_at)
 		*next = policy_earlier(*next, r->retry_at);
-	return pool->next == NULL && (r->delay == 0 || (now >= r->retry_at && !probing));
+	return pool->next == NULL && !pool->context->upgrade_waits &&
+	       (r->delay == 0 || (now >= r->retry_at && !probing));
 }
 
 static uint64_t look_after(struct pool *pool, bool probing, uint64_t now)
@@ -401,6 +403,7 @@ static uint64_t look_after(struct pool *pool, bool probing, uint64_t now)
 		.board = pool->board,
 		.bell = pool->bell,
 		.base = pool->context->base,
+		.failing = pool->restart.policy.delay > 0,
 		.replaceable = may_replace(pool, probing, now, &next) };
 
 	return policy_earlier(next, upkeep_follow(&pool->upkeep, &scene, now));

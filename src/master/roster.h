@@ -58,6 +58,9 @@ unsigned roster_alive(const struct roster *roster);
  * of all. */
 unsigned roster_count(const struct roster *roster, const struct generation *g, bool ready_only);
 
+/* The same of a command pool's generation, ready or not, for one of its listeners. */
+unsigned roster_count_at(const struct roster *roster, const struct generation *g, size_t listener);
+
 /* The listener of a command pool that the fewest workers of the generation serve. */
 size_t roster_poorest_listener(const struct roster *roster, const struct generation *g);
 

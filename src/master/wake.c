@@ -6,7 +6,9 @@
 
 #include <event2/event.h>
 #include <stdlib.h>
-#include <unistd.h>
+#include <sys/uio.h>
+
+#include "master/bind.h"
 
 #define DEAF_MS 5 /* a worker that rings without end gets no more attention than this */
 
@@ -26,13 +28,16 @@ bool wake_noticed(struct wake *w)
 	return noticed;
 }
 
+/* How often it rang does not matter. Workers share the descriptor, and can empty it and make it
+ * blocking at any moment: the read itself says that it does not wait. */
 static void on_bell(int fd, short what, void *arg)
 {
 	struct wake *w = arg;
 	uint64_t rung;
+	struct iovec into = { .iov_base = &rung, .iov_len = sizeof(rung) };
 
 	(void)what;
-	(void)!read(fd, &rung, sizeof(rung)); /* non-blocking; how often does not matter */
+	(void)!preadv2(fd, &into, 1, -1, RWF_NOWAIT);
 	w->listening = false;
 	w->noticed = true;
 }
@@ -58,22 +63,21 @@ uint64_t wake_hear(struct wake *w, int bell, uint64_t now)
 	return UINT64_MAX;
 }
 
+/* One that was shut down is always ready, for nobody. */
 void wake_watch(struct wake *w, const int *listeners, size_t count)
 {
 	wake_unwatch(w);
 	w->connections = calloc(count, sizeof(struct event *));
-	if (w->connections == NULL)
-		return;
-	for (; w->connection_count < count; w->connection_count++) {
-		struct event *e = event_new(
-			w->base, listeners[w->connection_count], EV_READ, on_connection, w);
-
+	for (size_t i = 0; w->connections != NULL && i < count; i++) {
+		if (!bind_is_alive(listeners[i]))
+			continue;
+		struct event *e = event_new(w->base, listeners[i], EV_READ, on_connection, w);
 		if (e == NULL || event_add(e, NULL) != 0) {
 			if (e != NULL)
 				event_free(e);
 			return;
 		}
-		w->connections[w->connection_count] = e;
+		w->connections[w->connection_count++] = e;
 	}
 }
 

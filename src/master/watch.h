@@ -30,6 +30,7 @@ struct watch_context {
 	int lifeline_fd;
 	struct rlimit nofile;
 	char **environ;
+	bool upgrade_waits; /* for traced workers to be let go: no worker is recycled now */
 };
 
 struct watch {

@@ -360,6 +360,15 @@ bool fcgi_is_read(const struct fcgi *f)
 	return f->stage == STAGE_READ;
 }
 
+size_t fcgi_rest(const struct fcgi *f)
+{
+	if (f->header_length == 0)
+		return 0;
+	if (f->header_length < sizeof(f->header))
+		return sizeof(f->header) - f->header_length;
+	return (size_t)f->content + f->padding;
+}
+
 struct pair {
 	size_t head, name, value; /* bytes of the lengths, of the name, of the value */
 };

@@ -84,8 +84,11 @@ size_t fcgi_next(struct fcgi *f, const uint8_t *bytes, size_t length, struct fcg
 void fcgi_forget(struct fcgi *f);
 /* Between two records, and no request has begun. */
 bool fcgi_is_fresh(const struct fcgi *f);
-/* Everything that belongs to the request has been read. */
+/* Everything that belongs to the request has been read, but for padding of its last record. */
 bool fcgi_is_read(const struct fcgi *f);
+/* How many bytes of the record in hand are still to come, as far as its header has said; 0: none
+ * is in hand. */
+size_t fcgi_rest(const struct fcgi *f);
 
 /* Writes the header of a record with so much content, up to FCGI_CONTENT_MAX, and no padding. */
 void fcgi_put_header(uint8_t out[FCGI_HEADER], enum fcgi_type type, uint16_t id, size_t content);

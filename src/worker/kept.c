@@ -39,9 +39,9 @@ static void wrap(struct letter *p, const struct kept_parcel *parcel)
 
 bool kept_has_siblings(int handover)
 {
-	struct pollfd writable = { .fd = handover, .events = POLLOUT };
+	struct pollfd state = { .fd = handover }; /* full or not: it ends by a hang-up */
 
-	return poll(&writable, 1, 0) == 1 && writable.revents == POLLOUT;
+	return poll(&state, 1, 0) == 0;
 }
 
 bool kept_is_waiting(int handover)
@@ -67,7 +67,7 @@ bool kept_send(int handover, int fd, const struct kept_parcel *parcel)
 }
 
 /* What was cut, or has no descriptor, is none of ours. */
-static int unwrap(struct letter *p)
+static int unwrap(struct letter *p, size_t length)
 {
 	struct cmsghdr *header = CMSG_FIRSTHDR(&p->msg);
 	int fd = -1;
@@ -75,27 +75,32 @@ static int unwrap(struct letter *p)
 	if (header != NULL && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
 		header->cmsg_len == CMSG_LEN(sizeof(fd)))
 		memcpy(&fd, CMSG_DATA(header), sizeof(fd));
-	if (fd >= 0 && (p->msg.msg_flags & MSG_TRUNC) != 0) {
+	if (fd >= 0 && (length < sizeof(p->note) || (p->msg.msg_flags & MSG_TRUNC) != 0)) {
 		close(fd);
 		fd = -1;
 	}
-	if (fd < 0)
-		errno = EAGAIN;
 	return fd;
 }
 
+/* An empty message looks like the end, but for the hang-up. */
 int kept_receive(int handover, struct kept_parcel *parcel)
 {
 	struct letter p;
 
 	wrap(&p, parcel);
+	/* For one descriptor exactly: where padding has room for a second we would get that, too.
+	 */
+	p.msg.msg_controllen = CMSG_LEN(sizeof(int));
 	ssize_t n = recvmsg(handover, &p.msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	if (n == 0)
-		errno = EPIPE;
-	if (n <= 0)
+	if (n < 0)
 		return -1;
+	int fd = unwrap(&p, (size_t)n);
+	if (fd < 0) {
+		errno = n == 0 && !kept_has_siblings(handover) ? EPIPE : EAGAIN;
+		return -1;
+	}
 	parcel->times = p.note[0];
 	parcel->kept = p.note[1] != 0;
-	parcel->length = (size_t)n > sizeof(p.note) ? (size_t)n - sizeof(p.note) : 0;
-	return unwrap(&p);
+	parcel->length = (size_t)n - sizeof(p.note);
+	return fd;
 }

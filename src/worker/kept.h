@@ -28,7 +28,7 @@ struct kept_parcel {
  * many are under way). Never waits. */
 bool kept_send(int handover, int fd, const struct kept_parcel *parcel);
 /* A connection that a sibling gave away; parcel->length is the room at bytes, then what there is.
- * -1 with errno EAGAIN: another was faster; any other errno: there will be no more. Never waits. */
+ * -1 with errno EPIPE: there will be no more; else another was faster. Never waits. */
 int kept_receive(int handover, struct kept_parcel *parcel);
 
 #endif

@@ -12,6 +12,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -22,8 +23,7 @@
 #include "worker/kept.h"
 
 #define SHORTAGE_MS 50 /* until descriptors or memory are tried again */
-#define CROWDED_MS 10  /* until siblings are tried again */
-#define GIVEN_MOST 16  /* times, while its head is not whole */
+#define GIVEN_MOST 8   /* times; then it has its turn here */
 #define RECENT_MS 50   /* whoever has not said all by then is slow */
 
 int reception_watch(const struct reception *r, int fd, enum reception_source source, uint32_t flags)
@@ -110,15 +110,21 @@ bool reception_give(struct reception *r, struct conn *c)
 	return true;
 }
 
-/* It has no whole request: waits on, unless we leave. */
+/* The list of one that has no whole request. */
+static enum conn_list list_of(const struct conn *c)
+{
+	return c->kept && conn_is_idle(c) ? CONN_KEPT : CONN_HEAD;
+}
+
+/* It has no whole request: waits on, unless we leave and there is nobody to wait for. */
 static void settle(struct reception *r, struct conn *c)
 {
 	if ((r->leaving || r->resting) && !r->alone && reception_give(r, c))
 		return;
-	if (conn_is_idle(c) && r->leaving)
+	if (conn_is_idle(c) && r->leaving && r->alone)
 		reception_drop(r, c);
 	else
-		hold(r, c, c->kept && conn_is_idle(c) ? CONN_KEPT : CONN_HEAD);
+		hold(r, c, list_of(c));
 }
 
 void reception_linger(struct reception *r, struct conn *c)
@@ -131,6 +137,8 @@ struct conn *reception_read(struct reception *r, struct conn *c)
 {
 	switch (conn_read(c, &r->input, r->job->pool->max_head)) {
 	case CONN_READY:
+		if (c->list != CONN_NOWHERE)
+			r->pending_last = c->list == CONN_PENDING;
 		crowd_take(&r->crowd, c); /* or it could go to make room for others */
 		return c;
 	case CONN_WAITS:
@@ -246,10 +254,11 @@ static void hold_on(struct reception *r, struct conn *c)
 	if (c->list != CONN_NOWHERE)
 		hold(r, c, c->list);
 	else
-		hold(r, c, c->raw_unread ? CONN_PENDING : CONN_HEAD);
+		hold(r, c, c->raw_unread ? CONN_PENDING : list_of(c));
 }
 
-/* We can serve one, and were perhaps the only one to be woken for the others: siblings get them. */
+/* We can serve one, and were perhaps the only one to be woken for the others: siblings get them.
+ * One that went round without meeting an idle worker stays: it might do so for ever. */
 void reception_pass_on(struct reception *r, const struct epoll_event *event, bool all_busy)
 {
 	struct conn *c = reception_source(event) == RECEPTION_CONN
@@ -258,7 +267,8 @@ void reception_pass_on(struct reception *r, const struct epoll_event *event, boo
 
 	if (c == NULL)
 		return;
-	if ((reception_source(event) == RECEPTION_CONN && all_busy) || !reception_give(r, c))
+	bool stays = reception_source(event) == RECEPTION_CONN && all_busy;
+	if (stays || c->given >= GIVEN_MOST || !reception_give(r, c))
 		hold_on(r, c);
 }
 
@@ -277,38 +287,42 @@ void reception_share(struct reception *r)
 	}
 }
 
-/* At the limit: a sibling serves what comes on the connections that are still here. */
-void reception_give_all(struct reception *r, const struct epoll_event *events, int count)
+struct conn *reception_give_up(struct reception *r, const struct epoll_event *event)
 {
-	for (int i = 0; i < count; i++) {
-		bool is_conn = reception_source(&events[i]) == RECEPTION_CONN;
-		struct conn *c = is_conn ? reception_connection(r, &events[i]) : NULL;
+	bool is_conn = reception_source(event) == RECEPTION_CONN;
+	struct conn *c = is_conn ? reception_connection(r, event) : NULL;
 
-		if (c == NULL || reception_give(r, c))
-			continue;
-		if (conn_is_movable(c) && kept_has_siblings(r->job->handover[0])) {
-			poll(NULL, 0, CROWDED_MS);
-			hold_on(r, c);
-		} else if ((c = reception_read(r, c)) != NULL)
-			reception_drop(r, c);
-	}
+	if (c == NULL || reception_give(r, c))
+		return NULL;
+	if (!conn_is_movable(c) || !kept_has_siblings(r->job->handover[0]))
+		return reception_read(r, c);
+	poll(NULL, 0, RECEPTION_CROWDED_MS);
+	hold_on(r, c);
+	return NULL;
+}
+
+bool reception_offer(struct reception *r)
+{
+	static const enum conn_list lists[] = { CONN_PENDING, CONN_HEAD, CONN_KEPT };
+	struct conn *c, *next;
+	bool left = false;
+
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		for (c = crowd_first(&r->crowd, lists[i]); c != NULL; c = next) {
+			next = TAILQ_NEXT(c, link);
+			left = (!reception_give(r, c) && conn_is_movable(c)) || left;
+		}
+	return left;
 }
 
 /* It may serve no more: nothing new comes in, and what is here goes. */
 void reception_rest(struct reception *r)
 {
-	static const enum conn_list lists[] = { CONN_PENDING, CONN_HEAD, CONN_KEPT };
-	struct conn *c, *next;
-
 	r->resting = true;
 	reception_ignore(r, r->job->handover[1]);
 	for (size_t i = 0; i < r->job->listener_count; i++)
 		reception_ignore(r, r->job->listeners[i]);
-	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
-		for (c = crowd_first(&r->crowd, lists[i]); c != NULL; c = next) {
-			next = TAILQ_NEXT(c, link);
-			reception_give(r, c);
-		}
+	reception_offer(r);
 }
 
 void reception_put_back(struct reception *r, struct conn *c)
@@ -332,20 +346,30 @@ void reception_expire(struct reception *r)
 		reception_drop(r, c);
 }
 
+/* What has been read before is an event as well: the first, unless the last request that was served
+ * here was one of these. Whichever always came last could be passed over for ever. */
+static int add_pending(const struct reception *r, struct epoll_event *events, int n)
+{
+	const struct conn *pending = crowd_first(&r->crowd, CONN_PENDING);
+	int at = r->pending_last ? n : 0;
+
+	if (pending == NULL)
+		return n;
+	memmove(events + at + 1, events + at, (size_t)(n - at) * sizeof(*events));
+	events[at].events = EPOLLIN;
+	events[at].data.u64 = ((uint64_t)RECEPTION_CONN << 32) | (uint32_t)pending->fd;
+	return n + 1;
+}
+
 /* Without connections there is no clock to look at. */
 int reception_wait(struct reception *r, struct epoll_event *events, int limit)
 {
-	const struct conn *pending = crowd_first(&r->crowd, CONN_PENDING);
 	int wait = r->crowd.count > 0 ? crowd_wait(&r->crowd, clock_ms()) : -1;
 
-	if (pending != NULL)
+	if (crowd_first(&r->crowd, CONN_PENDING) != NULL)
 		wait = 0;
 	if (limit >= 0 && (wait < 0 || wait > limit))
 		wait = limit;
 	int n = epoll_wait(r->epoll, events, RECEPTION_EVENTS - 1, wait);
-	if (n < 0)
-		n = 0;
-	if (pending != NULL)
-		events[n++].data.u64 = ((uint64_t)RECEPTION_CONN << 32) | (uint32_t)pending->fd;
-	return n;
+	return add_pending(r, events, n > 0 ? n : 0);
 }

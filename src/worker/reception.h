@@ -17,6 +17,7 @@
 struct job;
 
 #define RECEPTION_EVENTS 16
+#define RECEPTION_CROWDED_MS 10 /* until siblings are tried again */
 
 /* What an event is about. Those with connections come first, in the order of their rank. */
 enum reception_source {
@@ -30,10 +31,11 @@ enum reception_source {
 struct reception {
 	const struct job *job;
 	int epoll;
-	unsigned most; /* connections in the crowd */
-	bool resting;  /* nothing new is taken in, and what is here goes to siblings */
-	bool leaving;  /* the same, and what is idle is closed where there are none */
-	bool alone;    /* there are none */
+	unsigned most;     /* connections in the crowd */
+	bool resting;      /* nothing new is taken in, and what is here goes to siblings */
+	bool leaving;      /* the same, and what is idle is closed where there are none */
+	bool alone;        /* there are none */
+	bool pending_last; /* behind all other events */
 	struct crowd crowd;
 	struct conn_input input;  /* of the connection that was read last */
 	uint8_t parcel[CONN_RAW]; /* what a sibling had read */
@@ -73,9 +75,12 @@ void reception_share(struct reception *r);
 /* Those whose time is over are closed. */
 void reception_expire(struct reception *r);
 
-/* Nothing new is taken in any more, and what is here is given away; reception_give_all(): and what
- * could not be given then. */
+/* Siblings get all that they can have. True: some has to wait until they have taken the others. */
+bool reception_offer(struct reception *r);
+/* Nothing new is taken in any more, and what is here is offered. */
 void reception_rest(struct reception *r);
-void reception_give_all(struct reception *r, const struct epoll_event *events, int count);
+/* At rest: a sibling gets what is behind the event. Returns a connection that has a whole request,
+ * and that no sibling can have: more of it has been read than can be handed over. */
+struct conn *reception_give_up(struct reception *r, const struct epoll_event *event);
 
 #endif

@@ -106,8 +106,15 @@ static void describe(const struct board_seat *seat)
 	board_describe(seat, method != NULL ? method : "", path);
 }
 
-/* Closing a socket with unread bytes resets it, and the client may lose the answer. */
-static enum request_end end_of(const struct conn *conn)
+/* The client has sent all that belongs to its request, padding included. */
+static bool is_all_here(const struct conn *conn, const struct conn_input *input)
+{
+	return fcgi_is_read(&conn->fcgi) && fcgi_rest(&conn->fcgi) <= input->length - input->at;
+}
+
+/* Closing a socket with unread bytes resets it, and so do bytes that arrive after the close: the
+ * client may lose the answer. */
+static enum request_end end_of(const struct conn *conn, const struct conn_input *input)
 {
 	bool keep = conn->fcgi.keep && !stream.ended;
 
@@ -118,7 +125,7 @@ static enum request_end end_of(const struct conn *conn)
 	stream_skip(&stream, !keep);
 	if (keep)
 		return stream.ended ? REQUEST_CLOSE : REQUEST_KEEP;
-	return fcgi_is_read(&conn->fcgi) || stream.ended ? REQUEST_CLOSE : REQUEST_SHUT;
+	return is_all_here(conn, input) || stream.ended ? REQUEST_CLOSE : REQUEST_SHUT;
 }
 
 /* With nobody to answer it, a request that cannot be understood ends its connection. */
@@ -145,5 +152,5 @@ enum request_end request_serve(const struct preforkd_app *app, const struct boar
 	stream_finish(&request, &stream, (uint32_t)status);
 	in_hand = NULL;
 	board_end(seat, true);
-	return end_of(conn);
+	return end_of(conn, input);
 }

@@ -35,7 +35,6 @@
 #include "worker/request.h"
 
 #define LEAVE_MS 2000   /* for the connections that nobody else can have */
-#define PASSED_OVER 8   /* rounds that connections wait behind new ones */
 #define NEAR_PERCENT 90 /* of max-memory */
 #define ORPHAN_SIGNAL SIGRTMIN
 
@@ -49,7 +48,7 @@ struct server {
 	bool abandoned; /* the master is dead */
 	enum board_wish wish;
 	uint64_t served;
-	unsigned passed_over; /* rounds in which a connection had to wait */
+	bool conns_first; /* those that are here have waited for a new one */
 	struct reception reception;
 };
 
@@ -174,7 +173,7 @@ static void serve_request(struct server *s, struct conn *c)
 		reception_put_back(r, c);
 }
 
-/* New connections go before those that are here, but not for ever. */
+/* New connections and those that are here take turns: neither may wait for the other for ever. */
 static const enum reception_source *order_of(const struct server *s)
 {
 	static const enum reception_source usual[] = { RECEPTION_HANDOVER, RECEPTION_LISTENER,
@@ -182,7 +181,7 @@ static const enum reception_source *order_of(const struct server *s)
 	static const enum reception_source other[] = { RECEPTION_CONN, RECEPTION_HANDOVER,
 		RECEPTION_LISTENER };
 
-	return s->passed_over < PASSED_OVER ? usual : other;
+	return s->conns_first ? other : usual;
 }
 
 /* Serves the first connection that has a request; the rest of the events is passed on before that.
@@ -193,6 +192,7 @@ static void serve_one(struct server *s, const struct epoll_event *events, int co
 	bool all_busy = count > 1 && kept_is_waiting(s->job->handover[0]);
 	const enum reception_source *order = order_of(s);
 	struct conn *chosen = NULL, *c;
+	enum reception_source from = RECEPTION_CONN;
 	bool waits = false;
 
 	for (int rank = 0; rank <= RECEPTION_CONN; rank++)
@@ -202,14 +202,26 @@ static void serve_one(struct server *s, const struct epoll_event *events, int co
 			if (chosen != NULL) {
 				waits = waits || order[rank] == RECEPTION_CONN;
 				reception_pass_on(&s->reception, &events[i], all_busy);
-			} else if ((c = reception_connection(&s->reception, &events[i])) != NULL)
+			} else if ((c = reception_connection(&s->reception, &events[i])) != NULL) {
 				chosen = reception_read(&s->reception, c);
+				from = order[rank];
+			}
 		}
-	s->passed_over = waits ? s->passed_over + 1 : 0;
+	s->conns_first = waits && from != RECEPTION_CONN;
 	if (chosen == NULL)
 		return;
 	reception_share(&s->reception);
 	serve_request(s, chosen);
+}
+
+/* At the limit, which is not worth a lost request: what nobody else can have is served. */
+static void give_up_all(struct server *s, const struct epoll_event *events, int count)
+{
+	struct conn *c;
+
+	for (int i = 0; i < count; i++)
+		if ((c = reception_give_up(&s->reception, &events[i])) != NULL)
+			serve_request(s, c);
 }
 
 static void handle_events(struct server *s, const struct epoll_event *events, int count)
@@ -217,7 +229,7 @@ static void handle_events(struct server *s, const struct epoll_event *events, in
 	struct reception *r = &s->reception;
 
 	if (r->resting)
-		reception_give_all(r, events, count);
+		give_up_all(s, events, count);
 	else
 		serve_one(s, events, count);
 	if (s->wish == BOARD_GOES_NOW && !r->resting && !orphan.orphaned)
@@ -244,11 +256,7 @@ static void part_with(struct server *s, struct conn *c)
 {
 	struct reception *r = &s->reception;
 
-	if ((!r->alone && reception_give(r, c)) || (c = reception_read(r, c)) == NULL)
-		return;
-	if (s->wish == BOARD_GOES_NOW)
-		reception_drop(r, c);
-	else
+	if ((r->alone || !reception_give(r, c)) && (c = reception_read(r, c)) != NULL)
 		serve_request(s, c);
 }
 
@@ -264,7 +272,27 @@ static void part_with_list(struct server *s, enum conn_list list)
 	}
 }
 
-/* For those that nobody else can have: half a request, or an answer that is not read yet. */
+static void part_with_all(struct server *s)
+{
+	for (enum conn_list list = 0; list < CONN_LINGERS; list++)
+		part_with_list(s, list);
+}
+
+/* True: siblings can have more, but not yet. */
+static bool offer_again(struct server *s)
+{
+	struct reception *r = &s->reception;
+
+	if (r->alone || !reception_offer(r))
+		return false;
+	r->alone = !kept_has_siblings(s->job->handover[0]);
+	if (r->alone)
+		part_with_all(s);
+	return !r->alone;
+}
+
+/* For those that nobody else can have: half a request, or an answer that is not read yet; and those
+ * that siblings could not have at once. */
 static void serve_the_rest(struct server *s)
 {
 	struct reception *r = &s->reception;
@@ -274,9 +302,12 @@ static void serve_the_rest(struct server *s)
 
 	reception_ignore(r, s->signals);
 	reception_ignore(r, s->job->lifeline_fd);
-	for (; r->crowd.count > 0 && now < end; now = clock_ms()) {
-		int n = reception_wait(r, events, (int)(end - now));
+	for (; now < end; now = clock_ms()) {
+		int limit = offer_again(s) ? RECEPTION_CROWDED_MS : (int)(end - now);
 
+		if (r->crowd.count == 0)
+			break;
+		int n = reception_wait(r, events, limit);
 		for (int i = 0; i < n; i++)
 			if ((c = reception_connection(r, &events[i])) != NULL)
 				part_with(s, c);
@@ -302,8 +333,7 @@ static void leave_connections(struct server *s)
 	reception_ignore(r, job->handover[1]);
 	if (!r->alone && !r->resting && (c = reception_receive(r, job->handover[1])) != NULL)
 		part_with(s, c);
-	for (enum conn_list list = 0; list < CONN_LINGERS; list++)
-		part_with_list(s, list);
+	part_with_all(s);
 	serve_the_rest(s);
 }
 

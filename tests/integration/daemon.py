@@ -1,6 +1,7 @@
 """Runs the real preforkd in a directory of its own and looks at it from outside."""
 
 import atexit
+import ctypes
 import glob
 import os
 import re
@@ -103,6 +104,29 @@ def processes_of(directory):
         if "PREFORKD_TEST=" + directory in environment or directory in title(pid):
             if alive(pid):
                 found.append(pid)
+    return found
+
+
+def duplicate(pid, fd):
+    """A descriptor of another process, for this one; for root. -1: it has none of that number."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        return ctypes.CDLL(None).syscall(438, pidfd, fd, 0)  # pidfd_getfd(2)
+    finally:
+        os.close(pidfd)
+
+
+def sockets(pid):
+    """Duplicates of the sockets of a process, by their descriptors there."""
+    found = {}
+    for name in sorted(map(int, os.listdir("/proc/%d/fd" % pid))):
+        fd = duplicate(pid, name)
+        if fd < 0:
+            continue
+        try:
+            found[name] = socket.socket(fileno=fd)
+        except OSError:
+            os.close(fd)
     return found
 
 
@@ -239,6 +263,14 @@ class Daemon:
     def wait_workers(self, count, pool=None, limit=LIMIT):
         wait_for(lambda: len(self.workers(pool)) == count, limit, "%d workers" % count)
         return self.workers(pool)
+
+    def wait_rest(self, most=0):
+        """Until the master is hardly woken any more: at most so often in 300 ms."""
+        def quiet():
+            before = int(status(self.pid, "voluntary_ctxt_switches"))
+            time.sleep(0.3)
+            return int(status(self.pid, "voluntary_ctxt_switches")) - before <= most
+        wait_for(quiet, why="rest")
 
     def result(self):
         """The last reload as the result file says it: (number, text)."""

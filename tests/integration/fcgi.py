@@ -79,7 +79,11 @@ class Connection:
 
     def request(self, body=b"", keep=False, **params):
         """Sends one request, returns (stdout, appStatus). Raises Lost."""
-        to_send = memoryview(message(body, keep, **params))
+        return self.answer(message(body, keep, **params))
+
+    def answer(self, to_send=b""):
+        """Sends the bytes, and returns the answer to what has been sent."""
+        to_send = memoryview(to_send)
         out = []
         self.sock.setblocking(False)
         while True:

@@ -11,6 +11,7 @@ import pytest
 
 import fcgi
 from daemon import free_port, make, wait_for
+from load import Load
 
 GET_VALUES, GET_VALUES_RESULT, UNKNOWN_TYPE = 9, 10, 11
 COMPLETE, CANT_MPX, OVERLOADED, UNKNOWN_ROLE = range(4)
@@ -192,6 +193,33 @@ def test_pipelined_requests(daemon, apps):
 
 
 @pytest.mark.quick
+@pytest.mark.parametrize("size", [3000, 40000, 200000])
+def test_pipelined_request_is_not_passed_over_for_ever(daemon, apps, size):
+    """Others always have a request ready, on kept and on new connections: this one has its turn."""
+    echo(daemon, apps, workers=1)
+    kept, clients = threading.local(), iter(range(12))
+
+    def request(_rnd):
+        if not hasattr(kept, "c"):
+            kept.c = fcgi.Connection(daemon.sock) if next(clients) % 2 else None
+        if kept.c is not None:
+            kept.c.request(keep=True, SLEEP_MS="3")
+        else:
+            fcgi.get(daemon.sock, SLEEP_MS="3")
+
+    with Load(12, request) as load:
+        wait_for(lambda: load.done > 20)
+        before = load.done
+        with fcgi.connect(daemon.sock) as s:
+            s.sendall(fcgi.message(b"first", keep=True) + fcgi.message(b"x" * size, keep=True))
+            ends = iter((False, True))
+            records = read_records(s, lambda *r: ended(*r) and next(ends), 10)
+            assert protocol_status(records) == [(1, COMPLETE)] * 2
+        assert load.done - before < 100
+    assert not load.lost, load.lost[:3]
+
+
+@pytest.mark.quick
 def test_get_values(daemon):
     daemon.write(daemon.pool(workers=3, max_connections=100))
     daemon.start()
@@ -302,6 +330,29 @@ def test_byte_by_byte(daemon, apps, family):
         records = read_records(s)
     assert protocol_status(records) == [(1, COMPLETE)] * 2
     assert body in stdout(records) and stdout(records).endswith(body[::-1])
+
+
+@pytest.mark.quick
+def test_padding_behind_the_end_of_the_body(daemon, apps):
+    """It arrives when all is answered, and before the answer is read: that is whole all the same."""
+    address = "127.0.0.1:%d" % free_port()
+    echo(daemon, apps, workers=1, listen=address)
+    body = os.urandom(300000)
+    message = head(CONTENT_LENGTH=str(len(body)))
+    for at in range(0, len(body), 32768):
+        message += record(fcgi.STDIN, body[at:at + 32768])
+    end = record(fcgi.STDIN, padding=255)
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)  # the rest waits at the other end
+        s.settimeout(20)
+        s.connect(("127.0.0.1", int(address.rpartition(":")[2])))
+        s.sendall(message)
+        wait_for(lambda: daemon.busy() == 1)
+        s.sendall(end[:8])
+        wait_for(lambda: daemon.busy() == 0)
+        for at in range(8, len(end), 50):
+            s.sendall(end[at:at + 50])
+        assert fcgi.body_of(stdout(read_records(s))) == body
 
 
 def test_client_that_does_not_read_its_answer(daemon, apps):

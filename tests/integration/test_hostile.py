@@ -15,7 +15,8 @@ import time
 import pytest
 
 import fcgi
-from daemon import BINARY, alive, children, free_port, processes_of, read, status, title, wait_for
+from daemon import (BINARY, alive, children, duplicate, free_port, processes_of, read, sockets,
+                    status, title, wait_for)
 
 # Leaves its process group for that of the master, and lets a child of its own stay there.
 IMMORTAL = """
@@ -167,21 +168,12 @@ def address_of(daemon, family):
 
 def listeners(pid):
     """Duplicates of the listening sockets of a process."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    pidfd, found = os.pidfd_open(pid), []
-    for name in os.listdir("/proc/%d/fd" % pid):
-        fd = libc.syscall(438, pidfd, int(name), 0)  # pidfd_getfd(2)
-        if fd < 0:
-            continue
-        try:
-            s = socket.socket(fileno=fd)
-            if s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-                found.append(s)
-                continue
+    found = []
+    for s in sockets(pid).values():
+        if s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            found.append(s)
+        else:
             s.close()
-        except OSError:
-            os.close(fd)
-    os.close(pidfd)
     return found
 
 
@@ -289,6 +281,32 @@ def test_nobody_puts_a_packet_filter_on_a_listener(daemon):
         shared.setsockopt(socket.SOL_SOCKET, 26, program)  # SO_ATTACH_FILTER
     shared.close()
     assert fcgi.number(address) == 1
+
+
+@pytest.mark.root
+def test_bell_that_a_worker_empties_under_the_hands_of_the_master(daemon):
+    """It is made blocking, rung, and emptied when the master is about to read it."""
+    daemon.write(daemon.pool(workers=1, request_timeout="10s"))
+    daemon.start()
+    worker = daemon.workers()[0]
+    number, = (int(n) for n in os.listdir("/proc/%d/fd" % worker)
+               if os.readlink("/proc/%d/fd/%s" % (worker, n)) == "anon_inode:[eventfd]")
+    bell, rounds = duplicate(worker, number), 400
+    os.set_blocking(bell, True)
+    for n in range(rounds):
+        os.eventfd_write(bell, 1)
+        end = time.perf_counter() + n * 150e-6 / rounds
+        while time.perf_counter() < end:
+            pass
+        try:
+            os.preadv(bell, [bytearray(8)], -1, os.RWF_NOWAIT)
+        except BlockingIOError:
+            pass  # the master was first
+        time.sleep(0.007)  # then it listens again
+        call = read("/proc/%d/syscall" % daemon.pid).split()
+        assert call[0] == "running" or call[1] != hex(number), "the master waits for the bell"
+    os.close(bell)
+    assert fcgi.number(daemon.sock) == 1
 
 
 @pytest.mark.parametrize("family", ["unix", "tcp"])

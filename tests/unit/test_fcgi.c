@@ -312,6 +312,31 @@ static void test_fresh_and_read(void **unused)
 	input.length = 0;
 }
 
+/* Of each record, at each of its bytes. */
+static void test_rest(void **unused)
+{
+	struct fcgi f = { 0 };
+	struct fcgi_event event;
+
+	(void)unused;
+	put_begin(1, 1, 0);
+	put_record(FCGI_PARAMS, 1, "", 0, 0);
+	put_record(FCGI_STDIN, 1, "body", 4, 3);
+	put_record(FCGI_STDIN, 1, "", 0, 255);
+	const size_t sizes[] = { 16, 8, 15, 263 };
+	size_t at = 0;
+	for (size_t i = 0; i < 4; at += sizes[i++])
+		for (size_t n = 0; n < sizes[i]; n++) {
+			size_t all = n == 0 ? 0 : n < 8 ? 8 : sizes[i];
+
+			assert_int_equal(fcgi_rest(&f), all > 0 ? all - n : 0);
+			fcgi_next(&f, input.at + at + n, 1, &event);
+		}
+	assert_int_equal(fcgi_rest(&f), 0);
+	assert_true(fcgi_is_read(&f) && at == input.length);
+	input.length = 0;
+}
+
 /* From memory of its own, and all NULs must be inside. */
 static void expect_pairs(const char *bytes, size_t length, const char *joined)
 {
@@ -380,6 +405,7 @@ int main(void)
 		cmocka_unit_test(test_records_of_nobody_are_skipped),
 		cmocka_unit_test(test_forgotten_body),
 		cmocka_unit_test(test_fresh_and_read),
+		cmocka_unit_test(test_rest),
 		cmocka_unit_test(test_pairs),
 		cmocka_unit_test(test_end),
 	};

@@ -1,0 +1,175 @@
+"""Connections that go from worker to worker: none is lost, whatever a worker of the pool sends."""
+
+import array
+import fcntl
+import os
+import re
+import signal
+import socket
+import struct
+
+import pytest
+
+import fcgi
+from daemon import make, sockets, status, wait_for
+
+SIOCOUTQ = 0x5411
+
+
+class Handover:
+    """The sending end of what the workers of a pool have between them."""
+
+    def __init__(self, worker):
+        found = sockets(worker)
+        ours = [s for s in found.values() if s.type == socket.SOCK_SEQPACKET]
+        self.sock = ours[0]  # the receiving end has the next descriptor
+        self.sock.setblocking(False)
+        for s in found.values():
+            if s is not self.sock:
+                s.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.sock.close()
+
+    def give(self, data=b"", times=0, kept=True, more=()):
+        """A new connection, as if a sibling had read this from it; returns the client's end."""
+        client, server = socket.socketpair()
+        fds = array.array("i", [server.fileno(), *more])
+        try:
+            self.sock.sendmsg([bytes([times, kept]) + data],
+                              [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+        except BlockingIOError:
+            client.close()
+            return None
+        finally:
+            server.close()
+        client.settimeout(20)
+        return Client(client)
+
+    def waiting(self):
+        return struct.unpack("i", fcntl.ioctl(self.sock, SIOCOUTQ, bytes(4)))[0]
+
+
+class Client(fcgi.Connection):
+    """A client whose connection is there."""
+
+    def __init__(self, sock):  # pylint: disable=super-init-not-called
+        self.timeout, self.sock, self.data, self.stderr = 20.0, sock, b"", b""
+
+
+def pid_in(answer):
+    return int(re.search(rb"X-Pid: (\d+)", answer).group(1))
+
+
+def echo(daemon, apps, **keys):
+    daemon.write(daemon.pool(module=apps + "/module_echo", **keys))
+    return daemon.start()
+
+
+def answers(client, text=b"abc", **params):
+    return fcgi.body_of(client.request(text, keep=True, **params)[0]) == text
+
+
+def stop_worker(pid):
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: status(pid, "State").startswith("T"))
+
+
+def test_many_kept_connections_survive_a_reload(daemon, apps):
+    """More than the queue between the workers holds at once."""
+    echo(daemon, apps, workers=1, max_connections=1000, limit_nofile=4000)
+    kept = [fcgi.Connection(daemon.sock) for _ in range(450)]
+    for c in kept:
+        assert answers(c)
+    for _ in range(2):
+        before = daemon.workers()
+        daemon.reload_well()
+        wait_for(lambda: not set(before) & set(daemon.workers()))
+        for c in kept:
+            assert answers(c)
+    for c in kept:
+        c.close()
+
+
+@pytest.mark.root
+def test_full_queue_survives_a_reload(daemon, apps):
+    """What was given away and not taken yet is for the next generation."""
+    echo(daemon, apps, workers=1, max_connections=1000, limit_nofile=4000)
+    worker = daemon.workers()[0]
+    with Handover(worker) as handover:
+        stop_worker(worker)
+        kept = []
+        while (client := handover.give()) is not None:
+            kept.append(client)
+        daemon.reload_well()
+        wait_for(lambda: worker not in daemon.workers())
+    for client in kept:
+        assert answers(client)
+        client.close()
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("size", [20000, 60000])
+def test_head_in_hand_at_max_requests(daemon, apps, size):
+    """A worker at its limit has read a part of it, more or less than can be handed over."""
+    echo(daemon, apps, workers=1, max_requests=20, max_head="1M")
+    whole = fcgi.message(b"body", FILL="x" * 60000, PID="1")
+    worker = daemon.workers()[0]
+    with Client(fcgi.connect(daemon.sock)) as c:
+        c.sock.sendall(whole[:size])
+        while pid_in(fcgi.get(daemon.sock, PID="1")) == worker:
+            pass
+        c.sock.sendall(whole[size:])
+        answer = c.answer()[0]
+    assert fcgi.body_of(answer) == b"body"
+    assert (pid_in(answer) == worker) == (size > 32768)
+
+
+@pytest.mark.root
+def test_idle_connection_that_goes_round_waits_for_keepalive_timeout(daemon, apps):
+    """One that was given on many times stays with a worker, which has not read from it."""
+    echo(daemon, apps, workers=1, receive_timeout="300ms", keepalive_timeout="60s")
+    gate = daemon.gate()
+    with Handover(daemon.workers()[0]) as handover, fcgi.Connection(daemon.sock) as kept, \
+            handover.give() as first:
+        assert answers(kept)
+        assert answers(first)
+        stop_worker(daemon.workers()[0])
+        busy = handover.give(fcgi.message(UNTIL=gate))  # goes before the kept one, which then
+        kept.sock.sendall(fcgi.message(b"abc", keep=True))  # has its turn before the next
+        os.kill(daemon.workers()[0], signal.SIGCONT)
+        wait_for(lambda: daemon.busy() == 1)
+        idle = handover.give(times=200)
+        make(gate)
+        assert fcgi.body_of(kept.answer()[0]) == b"abc"
+        busy.close()
+        wait_for(lambda: handover.waiting() == 0)
+        silent = fcgi.connect(daemon.sock)
+        assert silent.recv(1) == b""  # by receive-timeout
+        silent.close()
+        assert answers(idle)
+        idle.close()
+
+
+@pytest.mark.root
+def test_worker_that_sends_what_it_should_not(daemon, apps):
+    """Two descriptors in a message, none, nothing at all: no descriptor is left, the next is taken."""
+    echo(daemon, apps, workers=1)
+    worker = daemon.workers()[0]
+    with Handover(worker) as handover, open("/dev/null", encoding="utf-8") as null:
+        descriptors = len(os.listdir("/proc/%d/fd" % worker))
+        for n in range(20):
+            handover.give(more=[null.fileno()] * (n % 4 + 1)).close()
+            handover.sock.send(b"\0\1")
+            handover.sock.send(b"")
+            handover.sock.sendmsg([b""], [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
+                                           array.array("i", [null.fileno()]))])
+            handover.sock.sendmsg([b"1"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
+                                            array.array("i", [null.fileno()]))])
+            wait_for(lambda: handover.waiting() == 0)
+        with handover.give() as client:
+            assert answers(client)
+        wait_for(lambda: len(os.listdir("/proc/%d/fd" % worker)) == descriptors)
