@@ -14,6 +14,7 @@ enum confval_type {
 	CONFVAL_PATTERN,   /* kept by nobody here: include */
 	CONFVAL_PATH,      /* char *: absolute; empty: NULL */
 	CONFVAL_SINK,      /* char *: one of the choices, or an absolute path */
+	CONFVAL_FORMAT,    /* char *: for logformat_compile() */
 	CONFVAL_NAME,      /* char *: of a user or group; empty: NULL */
 	CONFVAL_CHOICE,    /* int: min for the first of the choices, and so on */
 	CONFVAL_UNSIGNED,  /* unsigned, min to max */

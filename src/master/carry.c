@@ -105,12 +105,16 @@ static const struct state_row room_rows[] = {
 struct era { /* a generation */
 	unsigned number, want;
 	bool current;
+	struct accessfile access;
 };
 
 static const struct state_row era_rows[] = {
 	STATE_ROW(NUMBER, struct era, number, UINT_MAX),
 	STATE_ROW(NUMBER, struct era, want, CONF_WORKERS_MAX),
 	STATE_ROW(NUMBER, struct era, current, 1),
+	STATE_ROW(FD, struct era, access.fd, 0),
+	STATE_ROW(FD, struct era, access.ends[0], 0),
+	STATE_ROW(FD, struct era, access.ends[1], 0),
 	STATE_END,
 };
 
@@ -126,7 +130,10 @@ static const struct state_row use_rows[] = {
 static void save_generation(
 	const struct pool *pool, const struct generation *g, struct state_out *out)
 {
-	struct era era = { .number = g->number, .want = g->want, .current = g == pool->current };
+	struct era era = { .number = g->number,
+		.want = g->want,
+		.current = g == pool->current,
+		.access = g->access };
 
 	state_put(out, "generation", era_rows, &era);
 	for (size_t i = 0; i < g->listener_count; i++) {
@@ -214,7 +221,7 @@ static int restore_generation(
 	struct pool *pool, struct state_in *in, const struct carry_scene *scene, struct err *err)
 {
 	unsigned numbers[CONF_LISTEN_MAX];
-	struct era era = { 0 };
+	struct era era = { .access = ACCESSFILE_NONE };
 	size_t count = 0;
 
 	if (state_take(in, "generation", era_rows, &era, err) != 0)
@@ -228,8 +235,10 @@ static int restore_generation(
 	if (mine == NULL)
 		return err_set(
 			err, EX_SOFTWARE, "pool %s: the state lacks its configuration", pool->name);
-	struct generation *g =
-		generation_adopt(mine, era.number, scene->listeners, numbers, count, err);
+	const struct generation_parts parts = {
+		.listeners = numbers, .count = count, .access = era.access
+	};
+	struct generation *g = generation_adopt(mine, era.number, scene->listeners, &parts, err);
 	if (g == NULL)
 		return -1;
 	g->want = era.want;
