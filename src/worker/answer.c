@@ -57,13 +57,27 @@ static void end_line(struct answer *a)
 	a->line_length = 0;
 }
 
+/* The begin of a line, or what came of it. */
+static void keep(struct answer *a, const unsigned char *bytes, size_t length)
+{
+	for (size_t i = 0; i < length && a->line_length < sizeof(a->line); i++)
+		if (bytes[i] != '\r')
+			a->line[a->line_length++] = (char)bytes[i];
+}
+
 void answer_take(struct answer *a, const unsigned char *bytes, size_t length)
 {
-	for (size_t i = 0; i < length && !a->head_over; i++) {
-		a->head++;
-		if (bytes[i] == '\n')
+	while (length > 0 && !a->head_over) {
+		const unsigned char *end = memchr(bytes, '\n', length);
+		size_t n = end != NULL ? (size_t)(end - bytes) : length;
+
+		keep(a, bytes, n);
+		if (end != NULL) {
 			end_line(a);
-		else if (bytes[i] != '\r' && a->line_length < sizeof(a->line))
-			a->line[a->line_length++] = (char)bytes[i];
+			n++;
+		}
+		a->head += n;
+		bytes += n;
+		length -= n;
 	}
 }

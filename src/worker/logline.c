@@ -46,12 +46,14 @@ static void put_number(struct out *out, uint64_t number, unsigned width)
 
 static const char hex[] = "0123456789ABCDEF";
 
+/* Stands for itself, in text and in JSON. */
+static bool is_plain(unsigned char c)
+{
+	return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
 static size_t escape_text(unsigned char c, char *to)
 {
-	if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
-		to[0] = (char)c;
-		return 1;
-	}
 	memcpy(to, (char[]){ '\\', 'x', hex[c >> 4], hex[c & 15] }, 4);
 	return 4;
 }
@@ -65,10 +67,6 @@ static size_t escape_json(unsigned char c, char *to)
 			memcpy(to, (char[]){ '\\', letters[i + 1] }, 2);
 			return 2;
 		}
-	if (c >= 0x20 && c != 0x7f) {
-		to[0] = (char)c;
-		return 1;
-	}
 	memcpy(to, (char[]){ '\\', 'u', '0', '0', hex[c >> 4], hex[c & 15] }, 6);
 	return 6;
 }
@@ -87,7 +85,7 @@ static size_t utf8_length(const unsigned char *p, size_t left)
 	return n;
 }
 
-/* One character; returns how many bytes it had. */
+/* One character that does not stand for itself; returns how many bytes it had. */
 static size_t put_escaped(struct out *out, const unsigned char *p, size_t left)
 {
 	char one[8];
@@ -116,10 +114,17 @@ static void put_foreign(struct out *out, const char *bytes, size_t length)
 	const unsigned char *p = (const unsigned char *)bytes;
 
 	while (length > 0) {
-		size_t used = put_escaped(out, p, length);
+		size_t most = (size_t)(out->stop - out->at), n = 0;
 
-		p += used;
-		length -= used;
+		if (most > length)
+			most = length;
+		while (n < most && is_plain(p[n]))
+			n++;
+		put(out, (const char *)p, n);
+		if (n < length)
+			n += put_escaped(out, p + n, length - n);
+		p += n;
+		length -= n;
 	}
 }
 

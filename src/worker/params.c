@@ -10,7 +10,8 @@ const char *params_get(char *const *params, const char *name)
 	size_t length = strlen(name);
 
 	for (; *params != NULL; params++)
-		if (strncmp(*params, name, length) == 0 && (*params)[length] == '=')
+		if (**params == *name && strncmp(*params, name, length) == 0 &&
+			(*params)[length] == '=')
 			return *params + length + 1;
 	return "";
 }
