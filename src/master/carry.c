@@ -32,6 +32,14 @@ static const struct state_row pool_rows[] = {
 	STATE_ROW(NUMBER, struct pool, restart.policy.last_failure, UINT64_MAX),
 	STATE_ROW(NUMBER, struct pool, restart.policy.debt, UINT64_MAX),
 	STATE_ROW(NUMBER, struct pool, restart.policy.settled_at, UINT64_MAX),
+	STATE_ROW(BYTES, struct pool, tally.gone, 0),
+	STATE_ROW(NUMBER, struct pool, tally.spawned, UINT64_MAX),
+	STATE_ROW(NUMBER, struct pool, tally.died[LEDGER_EXITED], UINT64_MAX),
+	STATE_ROW(NUMBER, struct pool, tally.died[LEDGER_SIGNAL], UINT64_MAX),
+	STATE_ROW(NUMBER, struct pool, tally.died[LEDGER_TIMEOUT], UINT64_MAX),
+	STATE_ROW(NUMBER, struct pool, tally.died[LEDGER_FAILED_START], UINT64_MAX),
+	STATE_ROW(NUMBER, struct pool, tally.died[LEDGER_RETIRED], UINT64_MAX),
+	STATE_ROW(NUMBER, struct pool, draining, 1),
 	STATE_END,
 };
 
@@ -40,6 +48,7 @@ static const struct state_row watch_rows[] = {
 	STATE_ROW(NUMBER, struct watch, slot, 4 * CONF_WORKERS_MAX),
 	STATE_ROW(NUMBER, struct watch, state, LIFE_STATE_COUNT - 1),
 	STATE_ROW(NUMBER, struct watch, was_ready, 1),
+	STATE_ROW(NUMBER, struct watch, expired, 1),
 	STATE_ROW(NUMBER, struct watch, started, UINT64_MAX),
 	STATE_ROW(NUMBER, struct watch, listener, CONF_LISTEN_MAX),
 	STATE_ROW(NUMBER, struct watch, code, EX__MAX),
@@ -53,8 +62,9 @@ static const struct state_row watch_rows[] = {
 	STATE_ROW(FD, struct watch, start_fd, 0),
 	STATE_ROW(NUMBER, struct watch, retire.in_process, 1),
 	STATE_ROW(NUMBER, struct watch, retire.stop_signal, NSIG - 1),
-	STATE_ROW(BYTES, struct watch, retire.listener, 0),
-	STATE_ROW(NUMBER, struct watch, retire.listener_length, sizeof(struct sockaddr_storage)),
+	STATE_ROW(BYTES, struct watch, retire.listener.name, 0),
+	STATE_ROW(NUMBER, struct watch, retire.listener.length, sizeof(struct sockaddr_storage)),
+	STATE_ROW(NUMBER, struct watch, retire.listener.inode, UINT64_MAX),
 	STATE_ROW(NUMBER, struct watch, retire.phase, RETIRE_TOLD),
 	STATE_ROW(NUMBER, struct watch, retire.at, UINT64_MAX),
 	STATE_ROW(NUMBER, struct watch, retire.wait, UINT_MAX),
@@ -78,6 +88,7 @@ static const struct state_row seat_rows[] = {
 	STATE_ROW(NUMBER, struct seat, member.since, UINT64_MAX),
 	STATE_ROW(NUMBER, struct seat, member.connection, UINT64_MAX),
 	STATE_ROW(NUMBER, struct seat, member.told, UINT64_MAX),
+	STATE_ROW(BYTES, struct seat, member.said, 0),
 	STATE_END,
 };
 
@@ -104,6 +115,7 @@ static const struct state_row room_rows[] = {
 
 struct era { /* a generation */
 	unsigned number, want;
+	struct conf_range range;
 	bool current;
 	struct accessfile access;
 };
@@ -111,6 +123,8 @@ struct era { /* a generation */
 static const struct state_row era_rows[] = {
 	STATE_ROW(NUMBER, struct era, number, UINT_MAX),
 	STATE_ROW(NUMBER, struct era, want, CONF_WORKERS_MAX),
+	STATE_ROW(NUMBER, struct era, range.min, CONF_WORKERS_MAX),
+	STATE_ROW(NUMBER, struct era, range.max, CONF_WORKERS_MAX),
 	STATE_ROW(NUMBER, struct era, current, 1),
 	STATE_ROW(FD, struct era, access.fd, 0),
 	STATE_ROW(FD, struct era, access.ends[0], 0),
@@ -132,6 +146,7 @@ static void save_generation(
 {
 	struct era era = { .number = g->number,
 		.want = g->want,
+		.range = g->range,
 		.current = g == pool->current,
 		.access = g->access };
 
@@ -242,6 +257,8 @@ static int restore_generation(
 	if (g == NULL)
 		return -1;
 	g->want = era.want;
+	if (era.range.max > 0 && era.range.min <= era.range.max)
+		g->range = era.range;
 	if (era.current) {
 		pool->current = g;
 	} else {

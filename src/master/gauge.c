@@ -7,9 +7,10 @@
 #include "common/board.h"
 #include "common/conf.h"
 #include "master/generation.h"
+#include "master/grip.h"
+#include "master/listen.h"
 #include "master/look.h"
 #include "master/queue.h"
-#include "master/retire.h"
 #include "master/roster.h"
 #include "master/watch.h"
 
@@ -29,16 +30,17 @@ static void look_at_board(struct member *m, const struct board *board, uint64_t 
  * is running. */
 static void look_at_program(struct member *m, uint64_t now)
 {
-	struct retire_grip grip = { 0 };
+	struct grip grip = { 0 };
 
 	if (look_at(m->watch->pid) != LOOK_ACCEPTING)
-		retire_look(&m->watch->retire, &grip);
+		grip_look(m->watch->pid, &m->watch->retire.listener, &grip);
 	m->busy = grip.holds;
 	if (!grip.holds || grip.reads)
 		m->since = 0;
 	else if (m->since == 0 || grip.connection != m->connection)
 		m->since = now;
 	m->connection = grip.connection;
+	m->looked = true;
 }
 
 static void look_at_member(struct member *m, const struct board *board, uint64_t now)
@@ -71,11 +73,13 @@ static unsigned idle_at(const struct roster *roster, const struct generation *g,
 	return n;
 }
 
-/* Programs serve one listener each: idle ones elsewhere do not help. */
+/* Programs serve one listener each: idle ones elsewhere do not help. One without any worker is
+ * hungrier than any that has one. */
 static void look_at_queues(
 	const struct roster *roster, const struct generation *g, struct gauge *out)
 {
 	unsigned longest = 0;
+	bool starving = false;
 
 	for (size_t l = 0; l < g->listener_count; l++) {
 		struct queue queue;
@@ -83,9 +87,15 @@ static void look_at_queues(
 		(void)queue_read(g->listener_fds[l], &queue);
 		if (queue.waiting == 0)
 			continue;
+		if (queue.waiting > g->listeners[l]->high)
+			g->listeners[l]->high = queue.waiting;
 		out->load.queue += queue.waiting;
-		if (g->conf->kind != CONF_COMMAND || queue.waiting <= longest)
+		if (g->conf->kind != CONF_COMMAND)
 			continue;
+		bool alone = roster_count_at(roster, g, l) == 0;
+		if (alone < starving || (alone == starving && queue.waiting <= longest))
+			continue;
+		starving = alone;
 		longest = queue.waiting;
 		out->hungry = l;
 	}

@@ -76,6 +76,7 @@ static struct generation *new_generation(
 	}
 	g->number = number;
 	g->conf = conf;
+	g->range = conf->workers;
 	g->want = conf->workers.min;
 	g->set = set;
 	g->access = (struct accessfile)ACCESSFILE_NONE;

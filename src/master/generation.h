@@ -7,9 +7,9 @@
 
 #include <stddef.h>
 
+#include "common/conf.h"
 #include "master/accessfile.h"
 
-struct conf_pool;
 struct err;
 struct listen_set;
 struct listener;
@@ -18,6 +18,7 @@ struct output_sink;
 struct generation {
 	unsigned number; /* of the configuration it was made from */
 	const struct conf_pool *conf;
+	struct conf_range range;         /* as configured, or as changed by hand */
 	unsigned want;                   /* workers that should be ready */
 	struct generation *next_retired; /* in the owner's list */
 	unsigned workers;                /* that live, in any state; the owner counts */

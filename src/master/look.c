@@ -202,6 +202,24 @@ bool look_is_nonblocking(pid_t pid, int fd)
 	return line != NULL && (strtol(line + strlen("flags:"), NULL, 8) & O_NONBLOCK) != 0;
 }
 
+bool look_has_epoll(pid_t pid)
+{
+	static const char kind[] = "anon_inode:[eventpoll]";
+	char path[64], target[sizeof(kind)];
+	bool found = false;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	DIR *dir = opendir(path);
+	for (struct dirent *d; dir != NULL && !found && (d = readdir(dir)) != NULL;) {
+		ssize_t n = readlinkat(dirfd(dir), d->d_name, target, sizeof(target));
+
+		found = n == (ssize_t)sizeof(kind) - 1 && memcmp(target, kind, (size_t)n) == 0;
+	}
+	if (dir != NULL)
+		closedir(dir);
+	return found;
+}
+
 /* A thread that still runs could accept a connection after we have looked. */
 bool look_is_stopped(pid_t pid)
 {

@@ -44,6 +44,8 @@ bool look_is_dead(pid_t thread);
 bool look_minds_signal(pid_t pid, int signo);
 /* Does this descriptor of the process not block? */
 bool look_is_nonblocking(pid_t pid, int fd);
+/* Has it an epoll(7) instance? */
+bool look_has_epoll(pid_t pid);
 /* Does it stand still after SIGSTOP? One that is gone does. */
 bool look_is_stopped(pid_t pid);
 

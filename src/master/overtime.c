@@ -21,6 +21,8 @@
 #define STEPS 8         /* looks at a program within its limit */
 #define STEP_MIN 10     /* ms */
 #define STEP_MAX 1000   /* ms */
+#define REST_STEPS 4    /* looks within the limit while a pool of programs rests */
+#define REST_MAX 5000   /* ms */
 #define REQUEST_TEXT 96 /* bytes of method and path in the log, before they are escaped */
 
 bool overtime_concerns(const struct conf_pool *conf)
@@ -69,16 +71,24 @@ static void end(struct member *m, const struct board *board, uint64_t lasted, ui
 	watch_event(m->watch, LIFE_EV_EXPIRE, now);
 }
 
-static uint64_t step_for(const struct conf_pool *conf)
+static uint64_t part_of_shortest(
+	const struct conf_pool *conf, unsigned parts, uint64_t least, uint64_t most)
 {
 	uint64_t shortest = conf->request_timeout;
 
 	if (shortest == 0 || (conf->slow_request > 0 && conf->slow_request < shortest))
 		shortest = conf->slow_request;
-	uint64_t step = shortest / STEPS;
-	if (step < STEP_MIN)
-		return STEP_MIN;
-	return step < STEP_MAX ? step : STEP_MAX;
+	uint64_t step = shortest / parts;
+	if (step < least)
+		return least;
+	return step < most ? step : most;
+}
+
+uint64_t overtime_rest(const struct conf_pool *conf, uint64_t now)
+{
+	if (conf->kind != CONF_COMMAND || !overtime_concerns(conf))
+		return UINT64_MAX;
+	return now + part_of_shortest(conf, REST_STEPS, STEP_MIN, REST_MAX);
 }
 
 static uint64_t follow_one(struct member *m, const struct board *board, uint64_t now)
@@ -97,7 +107,8 @@ static uint64_t follow_one(struct member *m, const struct board *board, uint64_t
 	if (conf->slow_request > 0 && m->told != m->since)
 		next = policy_earlier(next, m->since + conf->slow_request);
 	if (conf->kind == CONF_COMMAND)
-		next = policy_earlier(next, now + step_for(conf));
+		next = policy_earlier(
+			next, now + part_of_shortest(conf, STEPS, STEP_MIN, STEP_MAX));
 	return next;
 }
 

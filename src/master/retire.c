@@ -5,14 +5,12 @@
 #include "master/retire.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 
 #include "common/log.h"
+#include "master/grip.h"
 #include "master/look.h"
 #include "master/sockets.h"
 
@@ -23,93 +21,11 @@
 #define ASK_AGAIN_MIN 100  /* ms; a program that waits again has swallowed its stop-signal */
 #define ASK_AGAIN_MAX 1000
 
-static in_port_t port_of(const struct sockaddr_storage *a)
-{
-	return a->ss_family == AF_INET ? ((const struct sockaddr_in *)a)->sin_port
-				       : ((const struct sockaddr_in6 *)a)->sin6_port;
-}
-
-static bool same_name(const struct retire *r, const struct sockaddr_storage *name, socklen_t length)
-{
-	const struct sockaddr_un *ours = (const struct sockaddr_un *)&r->listener;
-	const struct sockaddr_un *other = (const struct sockaddr_un *)name;
-
-	if (r->listener.ss_family == AF_UNIX || name->ss_family == AF_UNIX)
-		return r->listener.ss_family == name->ss_family && length == r->listener_length &&
-		       memcmp(ours, other, length) == 0;
-	/* The listener may have been at every address; the port is its own. */
-	return (name->ss_family == AF_INET || name->ss_family == AF_INET6) &&
-	       port_of(name) == port_of(&r->listener);
-}
-
-/* What accept returns has the name of the listener, and a peer. */
-static bool is_accepted(int fd, const void *arg)
-{
-	const struct retire *r = arg;
-	struct sockaddr_storage name = { 0 }, peer;
-	socklen_t length = sizeof(name), peer_length = sizeof(peer);
-
-	return getsockname(fd, (struct sockaddr *)&name, &length) == 0 &&
-	       same_name(r, &name, length) &&
-	       getpeername(fd, (struct sockaddr *)&peer, &peer_length) == 0;
-}
-
-/* One process. Where we may not look we know of none. */
-static bool holds(pid_t pid, const void *arg)
-{
-	return sockets_find(pid, is_accepted, arg) > 0;
-}
-
-bool retire_holds(const struct retire *r)
-{
-	pid_t group[LOOK_GROUP_MAX];
-	size_t count = look_group(r->pid, group);
-
-	for (size_t i = 0; i < count; i++)
-		if (holds(group[i], r))
-			return true;
-	return false;
-}
-
-struct search {
-	const struct retire *retire;
-	struct retire_grip *grip;
-};
-
-static bool is_grip(int fd, const void *arg)
-{
-	const struct search *search = arg;
-	struct stat st;
-
-	if (!is_accepted(fd, search->retire) || fstat(fd, &st) != 0)
-		return false;
-	search->grip->holds = true;
-	search->grip->connection = st.st_ino;
-	return true;
-}
-
-void retire_look(const struct retire *r, struct retire_grip *out)
-{
-	pid_t group[LOOK_GROUP_MAX];
-	size_t count = look_group(r->pid, group);
-	struct search search = { .retire = r, .grip = out };
-
-	*out = (struct retire_grip){ 0 };
-	for (size_t i = 0; i < count && !out->holds; i++) {
-		if (sockets_find(group[i], is_grip, &search) > 0)
-			out->reads = look_reads_from(group[i]) == out->connection;
-	}
-}
-
 void retire_init(struct retire *r, pid_t pid, bool in_process, int stop_signal, int listener)
 {
-	*r = (struct retire){ .pid = pid,
-		.in_process = in_process,
-		.stop_signal = stop_signal,
-		.listener_length = sizeof(r->listener) };
-	if (in_process ||
-		getsockname(listener, (struct sockaddr *)&r->listener, &r->listener_length) != 0)
-		r->listener_length = 0;
+	*r = (struct retire){ .pid = pid, .in_process = in_process, .stop_signal = stop_signal };
+	if (!in_process)
+		grip_init(&r->listener, listener);
 }
 
 static void is_told(struct retire *r, uint64_t now)
@@ -126,34 +42,33 @@ static void tell(struct retire *r, uint64_t now)
 	is_told(r, now);
 }
 
-static bool is_listener(int fd, const void *arg)
+static bool holds(pid_t pid, const void *arg)
 {
-	const struct retire *r = arg;
-	struct sockaddr_storage name = { 0 };
-	socklen_t length = sizeof(name);
-
-	return sockets_is_listening(fd) &&
-	       getsockname(fd, (struct sockaddr *)&name, &length) == 0 &&
-	       same_name(r, &name, length);
+	return grip_holds(pid, arg);
 }
 
 static bool listens(pid_t pid, const void *arg)
 {
-	return sockets_find(pid, is_listener, arg) > 0;
+	return grip_listens(pid, arg);
+}
+
+static enum retire_way worst_way; /* what was said of the programs so far */
+
+enum retire_way retire_way(void)
+{
+	return worst_way;
 }
 
 /* Said once: it is so for all of them. */
 static void say_refused(int reason)
 {
-	static bool said;
-
-	if (!said && reason != ESRCH)
-		log_warning(
-			"programs cannot be traced (%s): to retire they are stopped until one is "
-			"found without a connection, which in a pool that is never idle can "
-			"take until stop-timeout",
-			strerror(reason));
-	said = said || reason != ESRCH;
+	if (worst_way >= RETIRE_STOPPED || reason == ESRCH)
+		return;
+	worst_way = RETIRE_STOPPED;
+	log_warning("programs cannot be traced (%s): to retire they are stopped until one is found "
+		    "without a connection, which in a pool that is never idle can take until "
+		    "stop-timeout",
+		strerror(reason));
 }
 
 static bool begin_tracing(struct retire *r, bool starting, uint64_t now)
@@ -163,7 +78,7 @@ static bool begin_tracing(struct retire *r, bool starting, uint64_t now)
 	r->trace.pid = r->pid;
 	r->trace.stop_signal = r->stop_signal;
 	r->trace.at_once = starting;
-	r->trace.ask = (struct trace_questions){ holds, listens, r };
+	r->trace.ask = (struct trace_questions){ holds, listens, &r->listener };
 	if (trace_begin(&r->trace) != 0) {
 		say_refused(errno);
 		return false;
@@ -180,16 +95,25 @@ static void begin_looking(struct retire *r, uint64_t now)
 	r->at = now;
 }
 
+static bool is_hidden(const struct retire *r)
+{
+	return !sockets_permitted(r->pid) && (errno == EPERM || errno == EACCES);
+}
+
 /* Said once: it is so for all of them. */
 static void say_blind(void)
 {
-	static bool said;
-
-	if (!said)
+	if (worst_way < RETIRE_SIGNALLED)
 		log_warning("programs are told to stop wherever they are, which can cut a request: "
 			    "without CAP_SYS_PTRACE preforkd may not look into processes of other "
 			    "users");
-	said = true;
+	worst_way = RETIRE_SIGNALLED;
+}
+
+void retire_foresee(const struct retire *r)
+{
+	if (!r->in_process && is_hidden(r))
+		say_blind();
 }
 
 void retire_begin(struct retire *r, bool starting, uint64_t now)
@@ -199,7 +123,7 @@ void retire_begin(struct retire *r, bool starting, uint64_t now)
 		return;
 	}
 	kill(r->pid, SIGCONT); /* somebody may have stopped it */
-	if (sockets_find(r->pid, is_accepted, r) < 0 && (errno == EPERM || errno == EACCES)) {
+	if (is_hidden(r)) {
 		say_blind();
 		tell(r, now);
 	} else if (!begin_tracing(r, starting, now)) {
@@ -232,7 +156,7 @@ static void look_at_stopped(struct retire *r, uint64_t now)
 
 	for (size_t i = 0; i < count; i++) {
 		stopped = stopped && look_is_stopped(group[i]);
-		holding = holding || holds(group[i], r);
+		holding = holding || grip_holds(group[i], &r->listener);
 	}
 	if (holding) {
 		go_on_later(r, now);
@@ -288,8 +212,8 @@ static bool has_not_heard(const struct retire *r)
 
 	if (look == LOOK_ACCEPTING)
 		return true;
-	return r->wait == ASK_AGAIN_MAX && listens(r->pid, r) &&
-	       (look == LOOK_SLEEPING || retire_holds(r));
+	return r->wait == ASK_AGAIN_MAX && grip_listens(r->pid, &r->listener) &&
+	       (look == LOOK_SLEEPING || grip_seen(r->pid, &r->listener));
 }
 
 /* A handler that only sets a flag, and a loop that does not look at it; or a signal that came

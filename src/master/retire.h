@@ -11,9 +11,9 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/socket.h>
 #include <sys/types.h>
 
+#include "master/grip.h"
 #include "master/trace.h"
 
 enum retire_phase {
@@ -28,8 +28,7 @@ struct retire {
 	pid_t pid;
 	bool in_process;
 	int stop_signal;
-	struct sockaddr_storage listener; /* its name: what was accepted from it has the same */
-	socklen_t listener_length;
+	struct grip_listener listener;
 
 	/* private */
 	enum retire_phase phase;
@@ -42,16 +41,17 @@ struct retire {
 /* A new worker: whom there will be to retire. listener: the one it takes connections from. */
 void retire_init(struct retire *r, pid_t pid, bool in_process, int stop_signal, int listener);
 
-/* Has it, or a process of its own, a connection from the listener in hand? */
-bool retire_holds(const struct retire *r);
+/* It has just become ready: says in the log, once, if programs will have to be retired without
+ * a look at what they hold. */
+void retire_foresee(const struct retire *r);
 
-/* What it does with the connections from the listener. */
-struct retire_grip {
-	bool holds;
-	bool reads;       /* and waits on it for its client */
-	ino_t connection; /* inode number of one that it holds */
+/* How programs are retired as far as is known: the worst way that was needed, or will be. */
+enum retire_way {
+	RETIRE_TRACED,
+	RETIRE_STOPPED,   /* one could not be traced: stopped and looked at */
+	RETIRE_SIGNALLED, /* not even looked at */
 };
-void retire_look(const struct retire *r, struct retire_grip *out);
+enum retire_way retire_way(void);
 
 /* starting: it has not been seen waiting for connections yet, and may never do so. */
 void retire_begin(struct retire *r, bool starting, uint64_t now);

@@ -91,19 +91,26 @@ unsigned roster_count(const struct roster *roster, const struct generation *g, b
 	return n;
 }
 
+unsigned roster_count_at(const struct roster *roster, const struct generation *g, size_t listener)
+{
+	unsigned n = 0;
+
+	for (unsigned s = 1; s <= roster->slots; s++) {
+		const struct member *m = &roster->members[s];
+
+		n += serves(m, false) && m->generation == g && m->watch->listener == listener;
+	}
+	return n;
+}
+
 size_t roster_poorest_listener(const struct roster *roster, const struct generation *g)
 {
 	size_t best = 0;
 	unsigned fewest = UINT32_MAX;
 
 	for (size_t l = 0; g->conf->kind == CONF_COMMAND && l < g->listener_count; l++) {
-		unsigned n = 0;
+		unsigned n = roster_count_at(roster, g, l);
 
-		for (unsigned s = 1; s <= roster->slots; s++) {
-			const struct member *m = &roster->members[s];
-
-			n += serves(m, false) && m->generation == g && m->watch->listener == l;
-		}
 		if (n < fewest) {
 			fewest = n;
 			best = l;

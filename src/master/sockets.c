@@ -1,17 +1,24 @@
 /*
- * sockets: duplicates them one at a time; nothing of the other process changes.
+ * sockets: duplicates them one at a time, or reads what /proc says of them; nothing of the other
+ * process changes.
  */
 #include "master/sockets.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 #include <unistd.h>
+
+#define SEEN_MAX                                                                        \
+	8192 /* descriptors of one process: a hostile one must not keep the master busy \
+	      */
 
 bool sockets_is_listening(int fd)
 {
@@ -22,57 +29,119 @@ bool sockets_is_listening(int fd)
 	       getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening;
 }
 
-/* Only sockets are duplicated: nothing else of the process is worth the call. -1: we may not look.
- */
-static int is_socket(int dir, const char *name)
+static int duplicate(pid_t pid, int fd)
 {
-	static const char kind[] = "socket:";
-	char target[sizeof(kind)];
+	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+	if (pidfd < 0)
+		return -1;
+	int copy = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+	int reason = errno;
+	close(pidfd);
+	errno = reason;
+	return copy;
+}
+
+/* Permission is asked before the number is looked at, which is no descriptor. */
+bool sockets_permitted(pid_t pid)
+{
+	int fd = duplicate(pid, INT_MAX);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0 || errno == EBADF;
+}
+
+int sockets_duplicate(const struct socket_seen *socket)
+{
+	return duplicate(socket->pid, socket->fd);
+}
+
+/* "socket:[NUMBER]". 1: it is one; 0: it is none; -1 and errno: we may not look. */
+static int read_link(int dir, const char *name, struct socket_seen *out)
+{
+	static const char kind[] = "socket:[";
+	char target[64];
 
 	if (name[0] == '.')
 		return 0;
-	ssize_t n = readlinkat(dir, name, target, sizeof(target));
+	ssize_t n = readlinkat(dir, name, target, sizeof(target) - 1);
 	if (n < 0)
 		return errno == EACCES || errno == EPERM ? -1 : 0;
-	return n == (ssize_t)sizeof(target) && memcmp(target, kind, sizeof(kind) - 1) == 0;
+	target[n] = '\0';
+	if (strncmp(target, kind, sizeof(kind) - 1) != 0)
+		return 0;
+	out->fd = atoi(name);
+	out->inode = (ino_t)strtoull(target + sizeof(kind) - 1, NULL, 10);
+	return 1;
 }
 
-static int search(DIR *dir, int pidfd, bool (*match)(int fd, const void *arg), const void *arg)
+/* The kernel's name of the protocol: "UNIX-STREAM", "TCP", "TCPv6", ... */
+static void read_protocol(struct socket_seen *s)
 {
-	bool found = false;
+	char path[64], name[64] = "";
 
-	for (struct dirent *d; !found && (d = readdir(dir)) != NULL;) {
-		int wanted = is_socket(dirfd(dir), d->d_name);
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)s->pid, s->fd);
+	ssize_t n = getxattr(path, "system.sockprotoname", name, sizeof(name) - 1);
+	name[n > 0 ? n : 0] = '\0';
+	s->is_unix = strncmp(name, "UNIX", 4) == 0;
+	s->is_tcp = strncmp(name, "TCP", 3) == 0;
+}
 
-		if (wanted < 0)
-			return -1;
-		if (wanted == 0)
+static DIR *open_descriptors(pid_t pid)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	return opendir(path);
+}
+
+static int close_descriptors(DIR *dir, int rc)
+{
+	int reason = errno;
+
+	closedir(dir);
+	errno = reason;
+	return rc;
+}
+
+int sockets_find_seen(
+	pid_t pid, bool (*match)(const struct socket_seen *socket, void *arg), void *arg)
+{
+	struct socket_seen socket = { .pid = pid };
+	DIR *dir = open_descriptors(pid);
+	int rc = 0;
+
+	if (dir == NULL)
+		return -1;
+	unsigned seen = 0;
+	for (struct dirent *d; rc == 0 && seen < SEEN_MAX && (d = readdir(dir)) != NULL; seen++) {
+		rc = read_link(dirfd(dir), d->d_name, &socket);
+		if (rc <= 0)
 			continue;
-		int fd = (int)syscall(SYS_pidfd_getfd, pidfd, atoi(d->d_name), 0);
-		if (fd < 0 && errno == EPERM)
-			return -1;
-		if (fd < 0)
-			continue;
-		found = match(fd, arg);
-		close(fd);
+		read_protocol(&socket);
+		rc = match(&socket, arg);
 	}
-	return found;
+	return close_descriptors(dir, rc);
 }
 
 int sockets_find(pid_t pid, bool (*match)(int fd, const void *arg), const void *arg)
 {
-	char path[64];
-	int rc = -1, pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct socket_seen socket = { .pid = pid };
+	DIR *dir = open_descriptors(pid);
+	int rc = 0;
 
-	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
-	DIR *dir = pidfd < 0 ? NULL : opendir(path);
-	if (dir != NULL)
-		rc = search(dir, pidfd, match, arg);
-	int reason = errno;
-	if (dir != NULL)
-		closedir(dir);
-	if (pidfd >= 0)
-		close(pidfd);
-	errno = reason;
-	return rc;
+	if (dir == NULL)
+		return -1;
+	unsigned seen = 0;
+	for (struct dirent *d; rc == 0 && seen < SEEN_MAX && (d = readdir(dir)) != NULL; seen++) {
+		rc = read_link(dirfd(dir), d->d_name, &socket);
+		if (rc <= 0)
+			continue;
+		int fd = sockets_duplicate(&socket);
+		rc = fd >= 0 ? match(fd, arg) : errno == EPERM ? -1 : 0;
+		if (fd >= 0)
+			close(fd);
+	}
+	return close_descriptors(dir, rc == 0 && seen >= SEEN_MAX ? 1 : rc);
 }

@@ -319,8 +319,8 @@ static bool all_stand(const struct trace *t)
 	return t->count > 0;
 }
 
-/* It has a handler by now. That may be one that only notes the signal, and the program goes on to
- * take a connection: it is told when it waits for one, as all others are. */
+/* It has a handler by now, or a connection. The handler may be one that only notes the signal, and
+ * the program goes on to take a connection: it is told when it waits for one, as all others are. */
 static void go_on_gathering(struct trace *t)
 {
 	t->at_once = false;
@@ -363,7 +363,10 @@ static enum trace_news consider(struct trace *t)
 			begin_stopping(t);
 	}
 	if (t->phase == TRACE_STOPPING && all_stand(t)) {
-		if (!t->at_once || !look_minds_signal(t->pid, t->stop_signal))
+		bool minds = t->at_once && look_minds_signal(t->pid, t->stop_signal);
+
+		/* One that ran until just now may have taken a connection. */
+		if (!minds && !somebody_holds(t))
 			return tell(t);
 		go_on_gathering(t);
 	}

@@ -69,31 +69,61 @@ static void shed(const struct upkeep_scene *scene, uint64_t now)
 	}
 }
 
-/* All that there may be are there, and one of them is idle where nobody waits: the hungry listener
- * gets its place. */
+/* The youngest that serves this listener; idle: of those that are. NULL: there is none. */
+static struct watch *find_youngest(
+	const struct roster *roster, const struct generation *g, size_t listener, bool idle)
+{
+	for (unsigned s = roster->slots; s > 0; s--) {
+		const struct member *m = &roster->members[s];
+
+		if (m->watch == NULL || m->generation != g || m->watch->state != LIFE_UP ||
+			m->watch->listener != listener)
+			continue;
+		if (!idle || roster_idle(m, g) != NULL)
+			return m->watch;
+	}
+	return NULL;
+}
+
+/* An idle one of another listener; where the hungry one has nobody at all, also a busy one of the
+ * listener that has the most, which goes when its request is done. */
+static struct watch *find_dispensable(
+	const struct roster *roster, const struct generation *g, size_t hungry)
+{
+	size_t richest = hungry;
+	struct watch *w = NULL;
+
+	for (size_t l = 0; l < g->listener_count && w == NULL; l++) {
+		if (l != hungry)
+			w = find_youngest(roster, g, l, true);
+		if (roster_count_at(roster, g, l) > roster_count_at(roster, g, richest))
+			richest = l;
+	}
+	if (w != NULL || roster_count_at(roster, g, hungry) > 0)
+		return w;
+	return find_youngest(roster, g, richest, false);
+}
+
+/* All that there may be are there, and none where connections wait is idle: one goes elsewhere. */
 static void make_way(const struct upkeep_scene *scene, const struct gauge *seen, uint64_t now)
 {
 	const struct generation *g = scene->current;
 
-	if (seen->load.idle + seen->load.starting > 0 || seen->load.elsewhere == 0 ||
-		roster_count(scene->roster, g, false) < g->conf->workers.max)
+	if (g->conf->kind != CONF_COMMAND || g->listener_count < 2 || seen->hungry == SIZE_MAX ||
+		seen->load.idle + seen->load.starting > 0 ||
+		roster_count(scene->roster, g, false) < g->range.max)
 		return;
-	for (unsigned s = scene->roster->slots; s > 0; s--) {
-		struct watch *w = roster_idle(&scene->roster->members[s], g);
-
-		if (w == NULL || w->listener == seen->hungry)
-			continue;
+	struct watch *w = find_dispensable(scene->roster, g, seen->hungry);
+	if (w != NULL)
 		watch_event(w, LIFE_EV_RETIRE, now);
-		return;
-	}
 }
 
 static uint64_t follow_load(
 	struct upkeep *u, const struct upkeep_scene *scene, const struct gauge *seen, uint64_t now)
 {
 	struct generation *g = scene->current;
-	const struct policy_limits limits = { .min = g->conf->workers.min,
-		.max = g->conf->workers.max,
+	const struct policy_limits limits = { .min = g->range.min,
+		.max = g->range.max,
 		.spare = g->conf->spare,
 		.idle_timeout = g->conf->idle_timeout };
 	unsigned before = g->want;
@@ -110,7 +140,8 @@ static uint64_t follow_load(
 	else
 		make_way(scene, seen, now);
 	u->hungry = seen->hungry;
-	return next;
+	/* No worker can be started now, however long the queue is. */
+	return scene->failing && next < now + PAUSE_MAX ? now + PAUSE_MAX : next;
 }
 
 static bool same_load(const struct policy_load *a, const struct policy_load *b)
@@ -121,9 +152,10 @@ static bool same_load(const struct policy_load *a, const struct policy_load *b)
 
 /* Short while something moves, longer while it does not, or where no more may be started. */
 static uint64_t pause_after(
-	struct upkeep *u, const struct generation *g, const struct policy_load *load)
+	struct upkeep *u, const struct upkeep_scene *scene, const struct policy_load *load)
 {
-	bool full = follows_load(g->conf) && g->want >= g->conf->workers.max;
+	const struct generation *g = scene->current;
+	bool full = follows_load(g->conf) && (g->want >= g->range.max || scene->failing);
 
 	if (!full && (load->queue > 0 || load->starting > 0))
 		u->pause = PAUSE_MIN;
@@ -185,6 +217,13 @@ static bool may_rest(const struct upkeep *u, const struct upkeep_scene *scene,
 	return now >= u->worked_at + REST_AFTER || load->idle + load->busy + load->starting == 0;
 }
 
+/* Where there is no worker, nobody can take a connection before it wakes us. */
+static uint64_t rest_until(
+	const struct upkeep_scene *scene, const struct policy_load *load, uint64_t now)
+{
+	return load->idle + load->busy == 0 ? UINT64_MAX : overtime_rest(scene->current->conf, now);
+}
+
 static uint64_t look(struct upkeep *u, const struct upkeep_scene *scene, uint64_t now)
 {
 	const struct generation *g = scene->current;
@@ -201,16 +240,17 @@ static uint64_t look(struct upkeep *u, const struct upkeep_scene *scene, uint64_
 	}
 	uint64_t next = act(u, scene, &seen, now);
 	if (!seen.working)
-		return rests ? next : policy_earlier(next, now + PAUSE_MAX);
+		return policy_earlier(
+			next, rests ? rest_until(scene, &seen.load, now) : now + PAUSE_MAX);
 	if (recycle_by_weight(g->conf))
 		next = policy_earlier(next, u->weigh_at);
 	if (follows_load(g->conf)) {
-		next = policy_earlier(next, now + pause_after(u, g, &seen.load));
+		next = policy_earlier(next, now + pause_after(u, scene, &seen.load));
 		/* All are busy: the next connection will wait, and is news. */
-		if (seen.load.idle == 0 && seen.load.queue == 0 && g->want < g->conf->workers.max)
+		if (seen.load.idle == 0 && seen.load.queue == 0 && g->want < g->range.max)
 			wake_watch(&u->wake, g->listener_fds, g->listener_count);
 	} else if (next == UINT64_MAX && g->conf->kind == CONF_COMMAND) {
-		next = now + pause_after(u, g, &seen.load);
+		next = now + pause_after(u, scene, &seen.load);
 	} else if (next == UINT64_MAX && scene->board != NULL) {
 		listen_to_workers(scene);
 	}

@@ -38,6 +38,7 @@ struct upkeep_scene {
 	struct generation *current; /* want follows the load; NULL: no generation serves */
 	const struct board *board;  /* NULL: no worker runs inside preforkd */
 	int bell;                   /* eventfd(2); -1: none */
+	bool failing;               /* in a back-off */
 	bool replaceable; /* another worker could be started: no wait after a failure, no reload */
 };
 

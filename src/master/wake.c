@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <sys/uio.h>
 
+#include "master/bind.h"
+
 #define DEAF_MS 5 /* a worker that rings without end gets no more attention than this */
 
 void wake_free(struct wake *w)
@@ -61,22 +63,21 @@ uint64_t wake_hear(struct wake *w, int bell, uint64_t now)
 	return UINT64_MAX;
 }
 
+/* One that was shut down is always ready, for nobody. */
 void wake_watch(struct wake *w, const int *listeners, size_t count)
 {
 	wake_unwatch(w);
 	w->connections = calloc(count, sizeof(struct event *));
-	if (w->connections == NULL)
-		return;
-	for (; w->connection_count < count; w->connection_count++) {
-		struct event *e = event_new(
-			w->base, listeners[w->connection_count], EV_READ, on_connection, w);
-
+	for (size_t i = 0; w->connections != NULL && i < count; i++) {
+		if (!bind_is_alive(listeners[i]))
+			continue;
+		struct event *e = event_new(w->base, listeners[i], EV_READ, on_connection, w);
 		if (e == NULL || event_add(e, NULL) != 0) {
 			if (e != NULL)
 				event_free(e);
 			return;
 		}
-		w->connections[w->connection_count] = e;
+		w->connections[w->connection_count++] = e;
 	}
 }
 

@@ -180,12 +180,14 @@ enum life_action watch_event(struct watch *w, enum life_event event, uint64_t no
 	case LIFE_DO_SERVE:
 		w->was_ready = true;
 		drop_start_pipe(w);
+		retire_foresee(&w->retire);
 		break;
 	case LIFE_DO_STOP:
 		w->deadline = now + w->conf->stop_timeout;
 		retire_begin(&w->retire, starting, now);
 		break;
 	case LIFE_DO_EXPIRE:
+		w->expired = true;
 		w->deadline = now + EXPIRE_GRACE;
 		if (w->conf->kind == CONF_COMMAND)
 			retire_kill(w->pid);
@@ -212,7 +214,8 @@ static bool waits_for_connections(struct watch *w, uint64_t now)
 	w->look_at = now + w->look_wait;
 	w->look_wait = w->look_wait * 2 < LOOK_WAIT_MAX ? w->look_wait * 2 : LOOK_WAIT_MAX;
 	/* In a pool that is never idle it is not seen waiting: it has a request already. */
-	return look == LOOK_ACCEPTING || w->sleeping >= LOOK_SURE || retire_holds(&w->retire);
+	return look == LOOK_ACCEPTING || w->sleeping >= LOOK_SURE ||
+	       grip_seen(w->pid, &w->retire.listener);
 }
 
 static uint64_t follow_start(struct watch *w, uint64_t now)

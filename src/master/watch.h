@@ -30,6 +30,7 @@ struct watch_context {
 	int lifeline_fd;
 	struct rlimit nofile;
 	char **environ;
+	bool upgrade_waits; /* for traced workers to be let go: no worker is recycled now */
 };
 
 struct watch {
@@ -37,6 +38,7 @@ struct watch {
 	unsigned slot;
 	enum life_state state;
 	bool was_ready;
+	bool expired; /* its request took too long */
 	uint64_t started;
 	const struct conf_pool *conf;
 	size_t listener; /* command pools: index of the one it serves */

@@ -26,6 +26,7 @@
 
 #include "common/board.h"
 #include "common/conf.h"
+#include "common/fds.h"
 #include "common/job.h"
 #include "worker/accesslog.h"
 #include "worker/report.h"
@@ -36,25 +37,6 @@ static void fail(const struct job *job, int code, const char *what) __attribute_
 static void fail(const struct job *job, int code, const char *what)
 {
 	report_failure(job->start_fd, code, "%s: %s", what, strerror(errno));
-}
-
-static int by_number(const void *a, const void *b)
-{
-	return *(const int *)a - *(const int *)b;
-}
-
-/* Closes everything above 2 but for the descriptors given. */
-static int close_others(int *keep, size_t count)
-{
-	unsigned from = STDERR_FILENO + 1;
-
-	qsort(keep, count, sizeof(*keep), by_number);
-	for (size_t i = 0; i < count; i++) {
-		if ((unsigned)keep[i] > from && close_range(from, (unsigned)keep[i] - 1, 0) != 0)
-			return -1;
-		from = (unsigned)keep[i] + 1;
-	}
-	return close_range(from, ~0u, 0);
 }
 
 static void arrange_descriptors(const struct job *job)
@@ -80,7 +62,7 @@ static void arrange_descriptors(const struct job *job)
 		for (size_t i = 0; i < job->listener_count && i < CONF_LISTEN_MAX; i++)
 			keep[n++] = job->listeners[i];
 	}
-	if (close_others(keep, n) != 0)
+	if (fds_close_others(keep, n) != 0)
 		fail(job, EX_OSERR, "cannot close descriptors");
 }
 

@@ -72,7 +72,7 @@ def read(path, default=""):
 
 
 def status(pid, field):
-    m = re.search(r"^%s:\s*(.*)$" % field, read("/proc/%d/status" % pid), re.M)
+    m = re.search(r"^%s:[ \t]*(.*)$" % field, read("/proc/%d/status" % pid), re.M)
     return m.group(1) if m else ""
 
 
@@ -82,9 +82,9 @@ def alive(pid):
 
 def title(pid):
     """The command line; of our own title what stands before the first NUL: behind it is what was left
-    of a longer name of the program."""
+    of a longer name of the program, and one that is just as long has a blank at its end."""
     line = read("/proc/%d/cmdline" % pid)
-    return line.partition("\0")[0] if line.startswith("preforkd: ") else line.replace("\0", " ").strip()
+    return line.partition("\0")[0].rstrip() if line.startswith("preforkd: ") else line.replace("\0", " ").strip()
 
 
 def children(pid):
@@ -255,7 +255,7 @@ class Daemon:
 
     def workers(self, pool=None):
         """Pids of living workers; in-process ones can be asked for by pool."""
-        pids = children(self.pid)
+        pids = [p for p in children(self.pid) if not title(p).startswith("preforkd: gate")]
         if pool is not None:
             pids = [p for p in pids if (": %s worker" % pool) in title(p)]
         return pids
@@ -263,6 +263,14 @@ class Daemon:
     def wait_workers(self, count, pool=None, limit=LIMIT):
         wait_for(lambda: len(self.workers(pool)) == count, limit, "%d workers" % count)
         return self.workers(pool)
+
+    def wait_rest(self, most=0):
+        """Until the master is hardly woken any more: at most so often in 300 ms."""
+        def quiet():
+            before = int(status(self.pid, "voluntary_ctxt_switches"))
+            time.sleep(0.3)
+            return int(status(self.pid, "voluntary_ctxt_switches")) - before <= most
+        wait_for(quiet, why="rest")
 
     def result(self):
         """The last reload as the result file says it: (number, text)."""

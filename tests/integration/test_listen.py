@@ -8,11 +8,12 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
 import fcgi
-from daemon import BINARY, IS_ROOT, free_port, read, wait_for
+from daemon import APPS, BINARY, IS_ROOT, free_port, read, wait_for
 
 LAUNCH = """
 import os, sys
@@ -228,6 +229,27 @@ def test_sockets_from_systemd(daemon):
             os.truncate(daemon.log, 0)
             daemon.end()
             assert os.path.exists(daemon.sock)
+    os.unlink(daemon.sock)
+
+
+def test_socket_from_systemd_that_is_shut_down_costs_nothing(daemon):
+    """It cannot be opened anew, and is ready for ever: the master does not listen to that."""
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(daemon.sock)
+        unix.listen()
+        daemon.write(daemon.pool(listen="fd:web", command=APPS + "/plain", workers="1..2"))
+        handed_in(daemon, [unix], ["web"], "-F", "-c", daemon.conf)
+        daemon.wait_log("serving with")
+        unix.shutdown(socket.SHUT_RDWR)
+        daemon.wait_log("cannot be opened anew")
+
+        def at_rest():
+            """ns on the processor, in a second and a half: the back-off stays below 5 s."""
+            before = int(read("/proc/%d/schedstat" % daemon.pid).split()[0])
+            time.sleep(1.5)
+            return int(read("/proc/%d/schedstat" % daemon.pid).split()[0]) - before < 3e8
+        wait_for(at_rest)
+        daemon.end()
     os.unlink(daemon.sock)
 
 

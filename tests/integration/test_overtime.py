@@ -8,8 +8,9 @@ import threading
 import pytest
 
 import fcgi
-from daemon import APPS, title, wait_for
-from programs import KINDS
+from daemon import APPS, free_port, often, title, wait_for
+from load import Load
+from programs import KINDS, serve
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -120,3 +121,28 @@ def test_worker_that_came_while_the_pool_rested_is_limited_too(daemon):
     with fcgi.Connection(daemon.sock) as stuck:
         stuck.sock.sendall(fcgi.message(SLEEP_MS="60000"))
         daemon.wait_log("longer than request-timeout")
+
+
+@pytest.mark.parametrize("family", ("unix", "tcp"))
+def test_looking_harms_no_event_loop(daemon, family):
+    """It closes its connections while it is looked at: no event may come for a closed one."""
+    address = daemon.sock if family == "unix" else "127.0.0.1:%d" % free_port()
+    daemon.write(daemon.pool(command=APPS + "/events", listen=address, listen_mode="0666", workers=6,
+                             slow_request="80ms"))
+    daemon.start()
+    with Load(16, serve("events", address, (0, 0), (1,))) as load:
+        wait_for(lambda: load.done > often(15000, 200000), 120)
+    assert not load.lost, load.lost[:3]
+    assert "SIGSEGV" not in daemon.read_log()
+
+
+def test_request_that_breaks_the_silence_is_ended(daemon):
+    """An idle program takes it before the master wakes; each time it is found all the same."""
+    daemon.write(daemon.pool(command=APPS + "/plain", workers=2, request_timeout="1s"))
+    daemon.start()
+    for n in range(1, 5):
+        daemon.wait_rest(most=1)
+        with fcgi.Connection(daemon.sock) as stuck:
+            stuck.sock.sendall(fcgi.message(SLEEP_MS="60000"))
+            wait_for(lambda n=n: daemon.read_log().count("longer than request-timeout") == n)
+        daemon.wait_workers(2)

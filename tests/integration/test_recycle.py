@@ -149,8 +149,10 @@ def test_back_off_of_a_pool_that_shrank_meanwhile(daemon):
     first = daemon.workers()[0]
     os.unlink(program)
     os.symlink("/bin/false", program)
-    assert fcgi.get(daemon.sock, b"x", SLEEP_MS="100").endswith(b"x")
-    daemon.wait_log("next try in")
+    with fcgi.Connection(daemon.sock) as busy, fcgi.Connection(daemon.sock) as waits:
+        for c in (busy, waits):
+            c.sock.sendall(fcgi.message(b"x", SLEEP_MS="300"))
+        daemon.wait_log("next try in")
     daemon.wait_log("1 workers are enough")
     os.symlink(APPS + "/plain", program + ".new")
     os.replace(program + ".new", program)

@@ -139,10 +139,11 @@ def test_failed_reload_does_not_slow_the_old_workers(daemon):
     """The back-off of a program that cannot start is not that of those that serve."""
     daemon.write(daemon.pool(command=APPS + "/plain", workers=6))
     daemon.start()
+    before = set(daemon.workers())
     daemon.write(daemon.pool(command="/bin/false", workers=6))
     assert daemon.reload().startswith("failed")
     assert "next try in" not in daemon.read_log()
-    before = set(daemon.workers())
+    wait_for(lambda: set(daemon.workers()) == before)
     for pid in before:
         os.kill(pid, signal.SIGKILL)
     wait_for(lambda: len(set(daemon.workers()) - before) == 6)
