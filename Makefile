@@ -77,7 +77,7 @@ $B/obj/gate/page.o: $(addprefix src/gate/page.,html css js) # embedded by the as
 
 -include $(OBJECTS:.o=.d)
 
-run: run-deps $B/preforkd
+run: run-deps $B/preforkd $B/preforkctl
 	@tests/run.sh $B/preforkd
 
 # Unit tests: the pure rooms and nothing above them, plain and under the sanitizers.
