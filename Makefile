@@ -27,7 +27,7 @@ SOURCES := $(sort $(wildcard src/*.c src/*/*.c))
 OBJECTS := $(SOURCES:src/%.c=$B/obj/%.o)
 UNITS   := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 PURE    := $(filter $B/obj/common/%,$(OBJECTS)) $B/obj/master/life.o $B/obj/master/policy.o \
-	$B/obj/master/state.o $B/obj/worker/fcgi.o
+	$B/obj/master/state.o $B/obj/worker/fcgi.o $B/obj/gate/text.o
 APPS    := $(patsubst tests/integration/apps/%.c,$B/tests/%,$(wildcard tests/integration/apps/*.c))
 PYTEST   = PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -p no:cacheprovider
 
@@ -37,7 +37,7 @@ RUN_PACKAGES   = $(BUILD_PACKAGES) nginx-light
 TEST_PACKAGES  = $(RUN_PACKAGES) libcmocka-dev clang clang-format clang-tidy cppcheck mandoc \
 	shellcheck universal-ctags binutils python3 python3-pytest php-cgi libfcgi-perl libcgi-fast-perl \
 	cgi-mapserver fcgiwrap ruby ruby-fcgi apache2-bin lighttpd caddy haproxy spawn-fcgi curl \
-	systemd procps iproute2 apache2-utils libclang-rt-14-dev
+	systemd procps iproute2 apache2-utils libclang-rt-14-dev python3-prometheus-client
 
 .PHONY: FORCE all run test check lint unit bench soak install uninstall clean deps run-deps build-deps
 
