@@ -12,10 +12,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define BOARD_LAYOUT 1u /* of the pages: another number when another version cannot read them */
+#define BOARD_LAYOUT 2u /* of the pages: another number when another version cannot read them */
 #define BOARD_SHARED_CELLS 8
 #define BOARD_METHOD 16 /* bytes, with the NUL */
 #define BOARD_PATH 256
+#define BOARD_BUCKETS 19 /* of the latency histogram */
 
 struct board; /* the master's side */
 
@@ -47,6 +48,21 @@ struct board_worker {
 };
 void board_read(const struct board *board, unsigned slot, struct board_worker *out);
 
+/* What it has counted since it was started; whatever it writes, none of the counters goes back
+ * until board_clear(), or exceeds BOARD_MOST, and a sum of theirs should saturate. Bytes are the
+ * content of records: of parameters and body, and of the answer. */
+#define BOARD_MOST (UINT64_C(1) << 53)
+struct board_figures {
+	uint64_t requests, bytes_in, bytes_out;
+	uint64_t total_us;               /* that its requests took, together */
+	uint64_t buckets[BOARD_BUCKETS]; /* requests by the time they took; not cumulative */
+	uint64_t last_us;                /* that the last one took; not a counter */
+	unsigned connections;            /* it holds now, with that of the request in hand */
+};
+void board_read_figures(const struct board *board, unsigned slot, struct board_figures *out);
+/* The most microseconds of a bucket, in their order; the last bucket has no bound. */
+extern const uint64_t board_bounds_us[BOARD_BUCKETS - 1];
+
 /* Its request in hand. Foreign bytes: escape what goes into a log or a page. */
 struct board_request {
 	char method[BOARD_METHOD]; /* empty where it is not known yet */
@@ -66,12 +82,17 @@ struct board_seat {
 	int bell;
 };
 int board_sit(int fd, unsigned slot, int bell, struct board_seat *seat);
-/* A request begins, at its first byte: the master may kill for it from now on. */
-void board_begin(const struct board_seat *seat);
+/* A request begins; now: us of CLOCK_MONOTONIC. The master may kill for it from now on. */
+void board_begin(const struct board_seat *seat, uint64_t now);
 /* Its head has been read. Any bytes without NUL; path ends before the query. */
 void board_describe(const struct board_seat *seat, const char *method, const char *path);
-/* answered: the request counts; else the connection ended before there was one. */
-void board_end(const struct board_seat *seat, bool answered);
+/* It has been answered. */
+struct board_answer {
+	uint64_t us, bytes_in, bytes_out;
+};
+void board_end(const struct board_seat *seat, const struct board_answer *answer);
+/* So many connections are open. */
+void board_hold(const struct board_seat *seat, unsigned connections);
 /* Says it once for each change, and wakes the master. */
 void board_set_wish(const struct board_seat *seat, enum board_wish wish);
 

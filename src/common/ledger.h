@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/board.h"
+
 #define LEDGER_REASON 300
 #define LEDGER_LINE 512
 
@@ -31,6 +33,12 @@ enum ledger_worker_state {
 	LEDGER_WORKER_BUSY,
 	LEDGER_WORKER_RETIRING,
 	LEDGER_WORKER_UNKNOWN /* a program that nobody has looked at yet */
+};
+/* How programs are retired: the worst way that was needed so far, or will be. */
+enum ledger_retirement {
+	LEDGER_BY_TRACE,
+	LEDGER_BY_STOP,   /* stopped and looked at: slow in a pool that is never idle */
+	LEDGER_BY_SIGNAL, /* wherever they are: can cut a request */
 };
 enum ledger_kind { LEDGER_APP, LEDGER_MODULE, LEDGER_COMMAND };
 
@@ -60,6 +68,7 @@ struct ledger_daemon {
 	struct ledger_changes reloads, upgrades;
 	int32_t gate_pid;
 	uint32_t gate_restarts;
+	uint32_t retirement; /* enum ledger_retirement */
 };
 
 struct ledger_pool {
@@ -73,8 +82,8 @@ struct ledger_pool {
 	uint32_t listener_count;    /* of the records that follow one another */
 	uint32_t worker_count;
 	uint32_t min, max, wanted, live, starting, idle, busy, retiring;
-	bool counts_requests;
-	uint64_t requests;
+	bool counts;                  /* what its workers do */
+	struct board_figures figures; /* of all, with those that are dead */
 	uint64_t spawned, died[LEDGER_DEATHS];
 	uint64_t backoff, backoff_left; /* 0: there is none */
 };
@@ -92,7 +101,7 @@ struct ledger_worker {
 	uint32_t state; /* enum ledger_worker_state */
 	uint64_t started_at;
 	bool in_process; /* it counts, and tells what it has in hand */
-	uint64_t requests;
+	struct board_figures figures;
 	bool has_request;
 	uint64_t lasted; /* so long is the request in hand */
 	char method[16], path[256];

@@ -29,7 +29,7 @@ struct page {
 
 struct family {
 	const char *name;
-	bool counts; /* a counter, else a gauge */
+	enum { GAUGE, COUNTER, HISTOGRAM } type;
 	const char *unit, *help;
 	void (*daemon)(struct page *page, const struct ledger_daemon *d); /* or for each pool: */
 	void (*pool)(struct page *page, const struct ledger_pool *p, uint32_t index);
@@ -54,11 +54,11 @@ static void write_value(FILE *out, const char *value)
 	}
 }
 
-static void begin_sample(struct page *page, const struct label *labels)
+static void begin_part(struct page *page, const char *suffix, const struct label *labels)
 {
 	const char *between = "{";
 
-	fprintf(page->out, "%s%s", page->family->name, page->family->counts ? "_total" : "");
+	fprintf(page->out, "%s%s", page->family->name, suffix);
 	for (; labels->name != NULL; labels++) {
 		fprintf(page->out, "%s%s=\"", between, labels->name);
 		write_value(page->out, labels->value);
@@ -66,6 +66,11 @@ static void begin_sample(struct page *page, const struct label *labels)
 		between = ",";
 	}
 	fputs(between[0] == ',' ? "} " : " ", page->out);
+}
+
+static void begin_sample(struct page *page, const struct label *labels)
+{
+	begin_part(page, page->family->type == COUNTER ? "_total" : "", labels);
 }
 
 #define LABELS(...) ((const struct label[]){ __VA_ARGS__, { NULL, NULL } })
@@ -189,8 +194,47 @@ static void workers(struct page *page, const struct ledger_pool *p, uint32_t ind
 static void requests(struct page *page, const struct ledger_pool *p, uint32_t index)
 {
 	(void)index;
-	if (p->counts_requests)
-		whole(page, LABELS({ "pool", p->name }), p->requests);
+	if (p->counts)
+		whole(page, LABELS({ "pool", p->name }), p->figures.requests);
+}
+
+static void received(struct page *page, const struct ledger_pool *p, uint32_t index)
+{
+	(void)index;
+	if (p->counts)
+		whole(page, LABELS({ "pool", p->name }), p->figures.bytes_in);
+}
+
+static void sent(struct page *page, const struct ledger_pool *p, uint32_t index)
+{
+	(void)index;
+	if (p->counts)
+		whole(page, LABELS({ "pool", p->name }), p->figures.bytes_out);
+}
+
+static void duration(struct page *page, const struct ledger_pool *p, uint32_t index)
+{
+	const struct label pool[] = { { "pool", p->name }, { NULL, NULL } };
+	uint64_t count = 0;
+	char bound[32];
+
+	(void)index;
+	for (size_t i = 0; p->counts && i < BOARD_BUCKETS; i++) {
+		if (i < BOARD_BUCKETS - 1)
+			snprintf(bound, sizeof(bound), "%g", (double)board_bounds_us[i] / 1e6);
+		else
+			snprintf(bound, sizeof(bound), "+Inf");
+		count += p->figures.buckets[i];
+		begin_part(page, "_bucket", LABELS({ "pool", p->name }, { "le", bound }));
+		fprintf(page->out, "%" PRIu64 "\n", count);
+	}
+	if (!p->counts)
+		return;
+	begin_part(page, "_count", pool);
+	fprintf(page->out, "%" PRIu64 "\n", count);
+	begin_part(page, "_sum", pool);
+	fprintf(page->out, "%" PRIu64 ".%06" PRIu64 "\n", p->figures.total_us / 1000000,
+		p->figures.total_us % 1000000);
 }
 
 static void deaths(struct page *page, const struct ledger_pool *p, uint32_t index)
@@ -259,7 +303,7 @@ static void longest_request(struct page *page, const struct ledger_pool *p, uint
 		if (w->has_request && w->lasted > longest)
 			longest = w->lasted;
 	}
-	if (p->counts_requests)
+	if (p->counts)
 		seconds(page, LABELS({ "pool", p->name }), longest);
 }
 
@@ -284,21 +328,21 @@ static const struct family families[] = {
 	{ "preforkd_start_time_seconds", .unit = "seconds",
 		.help = "When the daemon was started, since 1970", .daemon = start_time },
 	{ "preforkd_state", .help = "1 for the state that the daemon is in", .daemon = phase },
-	{ "preforkd_reloads", .counts = true, .help = "Reloads that have ended",
+	{ "preforkd_reloads", .type = COUNTER, .help = "Reloads that have ended",
 		.daemon = reloads },
 	{ "preforkd_last_reload_successful",
 		.help = "1 if the last reload was done, 0 if it failed", .daemon = last_reload },
 	{ "preforkd_last_reload_timestamp_seconds", .unit = "seconds",
 		.help = "When the last reload began or ended, since 1970",
 		.daemon = last_reload_at },
-	{ "preforkd_upgrades", .counts = true, .help = "Upgrades that have ended",
+	{ "preforkd_upgrades", .type = COUNTER, .help = "Upgrades that have ended",
 		.daemon = upgrades },
 	{ "preforkd_last_upgrade_successful",
 		.help = "1 if the last upgrade was done, 0 if it failed", .daemon = last_upgrade },
 	{ "preforkd_last_upgrade_timestamp_seconds", .unit = "seconds",
 		.help = "When the last upgrade began or ended, since 1970",
 		.daemon = last_upgrade_at },
-	{ "preforkd_gate_restarts", .counts = true,
+	{ "preforkd_gate_restarts", .type = COUNTER,
 		.help = "How often the process that answers here has died and was started again",
 		.daemon = gate_restarts },
 	{ "preforkd_pool_info", .help = "What the pool runs", .pool = information },
@@ -311,14 +355,21 @@ static const struct family families[] = {
 	{ "preforkd_workers_wanted", .help = "Workers that there should be now", .pool = wanted },
 	{ "preforkd_workers_minimum", .help = "Workers that there are at least", .pool = min },
 	{ "preforkd_workers_maximum", .help = "Workers that there are at most", .pool = max },
-	{ "preforkd_workers_spawned", .counts = true, .help = "Workers that were started",
+	{ "preforkd_workers_spawned", .type = COUNTER, .help = "Workers that were started",
 		.pool = spawned },
-	{ "preforkd_workers_died", .counts = true, .help = "Workers that have ended, by cause",
+	{ "preforkd_workers_died", .type = COUNTER, .help = "Workers that have ended, by cause",
 		.pool = deaths },
 	{ "preforkd_workers_resident_bytes", .unit = "bytes",
 		.help = "Resident size of all workers", .pool = resident },
-	{ "preforkd_requests", .counts = true, .help = "Requests that were answered",
+	{ "preforkd_requests", .type = COUNTER, .help = "Requests that were answered",
 		.pool = requests },
+	{ "preforkd_received_bytes", .type = COUNTER, .unit = "bytes",
+		.help = "Parameters and bodies of requests that were answered", .pool = received },
+	{ "preforkd_sent_bytes", .type = COUNTER, .unit = "bytes",
+		.help = "Answers, with their headers", .pool = sent },
+	{ "preforkd_request_duration_seconds", .type = HISTOGRAM, .unit = "seconds",
+		.help = "Time from the begin of a request to the end of its answer",
+		.pool = duration },
 	{ "preforkd_longest_request_seconds", .unit = "seconds",
 		.help = "Age of the oldest request that is in hand, 0 if none is",
 		.pool = longest_request },
@@ -336,11 +387,14 @@ static const struct family families[] = {
 
 static void write_family(struct page *page, const struct family *f)
 {
-	const char *suffix = f->counts && !page->open ? "_total" : "";
+	static const char *const types[] = {
+		[GAUGE] = "gauge", [COUNTER] = "counter", [HISTOGRAM] = "histogram"
+	};
+	const char *suffix = f->type == COUNTER && !page->open ? "_total" : "";
 
 	page->family = f;
 	fprintf(page->out, "# HELP %s%s %s.\n# TYPE %s%s %s\n", f->name, suffix, f->help, f->name,
-		suffix, f->counts ? "counter" : "gauge");
+		suffix, types[f->type]);
 	if (page->open && f->unit != NULL)
 		fprintf(page->out, "# UNIT %s %s\n", f->name, f->unit);
 	if (f->daemon != NULL)

@@ -19,6 +19,11 @@ static const char *const results[] = {
 	[LEDGER_FAILED] = "failed",
 	[LEDGER_RUNNING] = "running",
 };
+static const char *const retirements[] = {
+	[LEDGER_BY_TRACE] = "trace",
+	[LEDGER_BY_STOP] = "stop",
+	[LEDGER_BY_SIGNAL] = "signal",
+};
 static const char *const kinds[] = {
 	[LEDGER_APP] = "app",
 	[LEDGER_MODULE] = "module",
@@ -59,6 +64,7 @@ static const char *const levels[] = {
 
 DEFINE(phase, phases)
 DEFINE(result, results)
+DEFINE(retirement, retirements)
 DEFINE(kind, kinds)
 DEFINE(pool, pools)
 DEFINE(worker, workers)

@@ -9,6 +9,7 @@
 /* "unknown" for a number that has no name. */
 const char *names_phase(uint32_t number);
 const char *names_result(uint32_t number);
+const char *names_retirement(uint32_t number);
 const char *names_kind(uint32_t number);
 const char *names_pool(uint32_t number);
 const char *names_worker(uint32_t number); /* NULL where it is not known */

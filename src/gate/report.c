@@ -63,6 +63,37 @@ static json_t *changes(const struct ledger_changes *c)
 	return out;
 }
 
+static json_t *micros(uint64_t us)
+{
+	return json_real((double)us / 1e6);
+}
+
+static void set_bytes(json_t *out, bool known, const struct board_figures *figures)
+{
+	set(out, "bytes_in", known ? number(figures->bytes_in) : json_null());
+	set(out, "bytes_out", known ? number(figures->bytes_out) : json_null());
+}
+
+/* Cumulative, as in the metrics; the last bucket holds everything. */
+static json_t *latency(const struct board_figures *figures)
+{
+	json_t *out = json_object(), *buckets = json_array();
+	uint64_t count = 0;
+
+	for (size_t i = 0; i < BOARD_BUCKETS; i++) {
+		json_t *bucket = json_object();
+
+		count += figures->buckets[i];
+		set(bucket, "le", i < BOARD_BUCKETS - 1 ? micros(board_bounds_us[i]) : json_null());
+		set(bucket, "count", number(count));
+		json_array_append_new(buckets, bucket);
+	}
+	set(out, "buckets", buckets);
+	set(out, "sum", micros(figures->total_us));
+	set(out, "count", number(count));
+	return out;
+}
+
 static json_t *listener(const struct ledger_listener *l)
 {
 	json_t *out = json_object();
@@ -96,13 +127,15 @@ static json_t *worker(const struct ledger_worker *w, const struct vital *vital)
 	set(out, "generation", number(w->generation));
 	set(out, "state", name(names_worker(w->state)));
 	set(out, "started", moment(w->started_at));
-	set(out, "requests", w->in_process ? number(w->requests) : json_null());
+	set(out, "requests", w->in_process ? number(w->figures.requests) : json_null());
 	set(out, "request", request(w));
-	set(out, "last_seconds", json_null());
-	set(out, "total_seconds", json_null());
-	set(out, "bytes_in", json_null());
-	set(out, "bytes_out", json_null());
-	set(out, "connections", w->looked_at ? number(w->connections) : json_null());
+	set(out, "last_seconds", w->in_process ? micros(w->figures.last_us) : json_null());
+	set(out, "total_seconds", w->in_process ? micros(w->figures.total_us) : json_null());
+	set_bytes(out, w->in_process, &w->figures);
+	if (w->in_process)
+		set(out, "connections", number(w->figures.connections));
+	else
+		set(out, "connections", w->looked_at ? number(w->connections) : json_null());
 	set(out, "cpu_seconds", vital->known ? json_real(vital->cpu_seconds) : json_null());
 	set(out, "resident_bytes", vital->known ? number(vital->resident_bytes) : json_null());
 	return out;
@@ -174,13 +207,12 @@ static json_t *pool(const struct ledger *ledger, const struct vitals *vitals,
 	set_head(out, p);
 	set(out, "listeners", listeners);
 	set(out, "workers", strength(p));
-	set(out, "requests", p->counts_requests ? number(p->requests) : json_null());
-	set(out, "bytes_in", json_null());
-	set(out, "bytes_out", json_null());
+	set(out, "requests", p->counts ? number(p->figures.requests) : json_null());
+	set_bytes(out, p->counts, &p->figures);
 	set(out, "spawned", number(p->spawned));
 	set(out, "died", deaths(p));
 	set(out, "backoff", backoff(p));
-	set(out, "latency", json_null());
+	set(out, "latency", p->counts ? latency(&p->figures) : json_null());
 	set(out, "list", workers);
 	return out;
 }
@@ -233,6 +265,7 @@ char *report_json(const struct ledger *ledger, const struct vitals *vitals)
 	set(out, "state", name(names_phase(d->phase)));
 	set(out, "reloads", changes(&d->reloads));
 	set(out, "upgrades", changes(&d->upgrades));
+	set(out, "retirement", name(names_retirement(d->retirement)));
 	set(out, "gate", gate(d));
 	set(out, "pools", pools);
 	set(out, "events", events(ledger));

@@ -18,6 +18,7 @@
 #include "gate/conns.h"
 #include "gate/line.h"
 #include "gate/metrics.h"
+#include "gate/page.h"
 #include "gate/peer.h"
 #include "gate/reply.h"
 #include "gate/report.h"
@@ -223,6 +224,27 @@ static void show(struct port *port, struct evhttp_request *request, size_t view)
 	}
 }
 
+/* It asks for what it shows by itself, so it is there when the master is not. */
+static void show_page(struct port *port, struct evhttp_request *request)
+{
+	enum evhttp_cmd_type method = evhttp_request_get_command(request);
+	struct page page;
+
+	if (method != EVHTTP_REQ_GET && method != EVHTTP_REQ_HEAD) {
+		allow_only(port, request, "GET, HEAD");
+		return;
+	}
+	if (page_make(&page) != 0) {
+		refuse(port, request, HTTP_SERVUNAVAIL, "the gate is out of memory");
+		return;
+	}
+	struct body *body = reply_body(page.html);
+	evhttp_add_header(
+		evhttp_request_get_output_headers(request), "Content-Security-Policy", page.policy);
+	reply_send(port->conns, request, HTTP_OK, "text/html; charset=utf-8", body);
+	reply_drop(body);
+}
+
 /* workers=N, and nothing else. */
 static int parse_workers(struct evhttp_request *request, unsigned *out)
 {
@@ -310,6 +332,10 @@ static void dispatch(struct port *port, struct evhttp_request *request, const ch
 {
 	char pool[GATEJOB_POOL];
 
+	if (strcmp(path, "/") == 0) {
+		show_page(port, request);
+		return;
+	}
 	for (size_t i = 0; i < VIEWS; i++)
 		if (strcmp(views[i].path, path) == 0 &&
 			(!views[i].asked || is_known(request, views[i].type))) {

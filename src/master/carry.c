@@ -32,7 +32,7 @@ static const struct state_row pool_rows[] = {
 	STATE_ROW(NUMBER, struct pool, restart.policy.last_failure, UINT64_MAX),
 	STATE_ROW(NUMBER, struct pool, restart.policy.debt, UINT64_MAX),
 	STATE_ROW(NUMBER, struct pool, restart.policy.settled_at, UINT64_MAX),
-	STATE_ROW(NUMBER, struct pool, tally.requests, UINT64_MAX),
+	STATE_ROW(BYTES, struct pool, tally.gone, 0),
 	STATE_ROW(NUMBER, struct pool, tally.spawned, UINT64_MAX),
 	STATE_ROW(NUMBER, struct pool, tally.died[LEDGER_EXITED], UINT64_MAX),
 	STATE_ROW(NUMBER, struct pool, tally.died[LEDGER_SIGNAL], UINT64_MAX),
@@ -88,7 +88,7 @@ static const struct state_row seat_rows[] = {
 	STATE_ROW(NUMBER, struct seat, member.since, UINT64_MAX),
 	STATE_ROW(NUMBER, struct seat, member.connection, UINT64_MAX),
 	STATE_ROW(NUMBER, struct seat, member.told, UINT64_MAX),
-	STATE_ROW(NUMBER, struct seat, member.answered, UINT64_MAX),
+	STATE_ROW(BYTES, struct seat, member.said, 0),
 	STATE_END,
 };
 

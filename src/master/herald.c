@@ -131,7 +131,7 @@ static void write_work(
 		return;
 	}
 	board_read(pool->board, m->watch->slot, &said);
-	out->requests = tally_requests(m, pool->board, pen->now);
+	out->figures = *tally_read(m, pool->board, pen->now);
 	if (said.since == 0)
 		return;
 	board_read_request(pool->board, m->watch->slot, &request);
@@ -156,7 +156,8 @@ static enum ledger_worker_state state_of(const struct member *m, const struct le
 	}
 	if (!w->in_process && !w->looked_at)
 		return LEDGER_WORKER_UNKNOWN;
-	return w->has_request || w->connections > 0 ? LEDGER_WORKER_BUSY : LEDGER_WORKER_IDLE;
+	bool busy = w->in_process ? w->has_request : w->connections > 0;
+	return busy ? LEDGER_WORKER_BUSY : LEDGER_WORKER_IDLE;
 }
 
 static void write_worker(
@@ -176,7 +177,7 @@ static void write_worker(
 	sum->idle += out->state == LEDGER_WORKER_IDLE;
 	sum->busy += out->state == LEDGER_WORKER_BUSY;
 	sum->retiring += out->state == LEDGER_WORKER_RETIRING;
-	sum->requests += out->requests;
+	tally_add(&sum->figures, &out->figures);
 }
 
 static void judge(struct pool *pool, enum ledger_phase phase, struct ledger_pool *out)
@@ -226,8 +227,8 @@ static void write_pool(struct pen *pen, struct pool *pool)
 	out->min = g->range.min;
 	out->max = g->range.max;
 	out->wanted = pool_is_stopped(pool) ? 0 : g->want;
-	out->counts_requests = g->conf->kind != CONF_COMMAND;
-	out->requests = pool->tally.requests;
+	out->counts = g->conf->kind != CONF_COMMAND;
+	out->figures = pool->tally.gone;
 	out->spawned = pool->tally.spawned;
 	memcpy(out->died, pool->tally.died, sizeof(out->died));
 	out->backoff = r->delay;
@@ -243,6 +244,10 @@ static void write_pool(struct pen *pen, struct pool *pool)
 static void write_daemon(struct ledger_daemon *out, const struct herald *h,
 	const struct herald_gate *gate, const struct pen *pen)
 {
+	static const enum ledger_retirement ways[] = { [RETIRE_TRACED] = LEDGER_BY_TRACE,
+		[RETIRE_STOPPED] = LEDGER_BY_STOP,
+		[RETIRE_SIGNALLED] = LEDGER_BY_SIGNAL };
+
 	strlcpy(out->version, h->version, sizeof(out->version));
 	out->pid = getpid();
 	out->phase = (uint32_t)h->phase;
@@ -250,6 +255,7 @@ static void write_daemon(struct ledger_daemon *out, const struct herald *h,
 	out->started_at = h->heritage->began;
 	out->reloads = h->heritage->reload_history;
 	out->upgrades = h->heritage->upgrade_history;
+	out->retirement = (uint32_t)ways[retire_way()];
 	out->gate_pid = gate->pid;
 	out->gate_restarts = gate->restarts;
 }

@@ -290,14 +290,14 @@ static void change(struct master *m)
 {
 	const char *pool = orders_pool(&m->orders);
 
-	if (m->heritage.reload_wanted && may_change(m)) {
+	if ((m->heritage.reload_wanted || pool != NULL) && may_change(m)) {
+		reload_begin(&m->reload, m->heritage.reload_wanted ? NULL : pool);
 		m->heritage.reload_wanted = false;
-		reload_begin(&m->reload, NULL);
-	} else if (pool != NULL && may_change(m)) {
-		reload_begin(&m->reload, pool);
 	}
 	if (m->heritage.upgrade_wanted && may_change(m) && !fleet_must_wait(m->fleet))
 		succession_begin(&m->succession, m->base, clock_ms());
+	m->context.upgrade_waits =
+		m->heritage.upgrade_wanted || upgrade_is_underway(&m->succession.upgrade);
 }
 
 static uint64_t reconcile(struct master *m)
@@ -307,8 +307,6 @@ static uint64_t reconcile(struct master *m)
 
 	obey(m);
 	change(m);
-	m->context.upgrade_waits =
-		m->heritage.upgrade_wanted || upgrade_is_underway(&m->succession.upgrade);
 	switch (fleet_reconcile(m->fleet, clock_ms(), &next, &err)) {
 	case FLEET_COMMITTED:
 		on_committed(m);

@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "common/board.h"
+
 struct generation;
 struct watch;
 
@@ -29,8 +31,8 @@ struct member {
 	ino_t connection; /* of a program: the one in hand */
 	bool heavy;       /* larger than max_memory */
 
-	uint64_t answered; /* requests, as it said last (tally.c) */
-	uint64_t told;     /* "since" of the request that was logged as slow */
+	struct board_figures said; /* the most that it has said of itself (tally.c) */
+	uint64_t told;             /* "since" of the request that was logged as slow */
 };
 
 struct roster {

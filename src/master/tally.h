@@ -8,22 +8,25 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/board.h"
 #include "common/ledger.h"
 #include "master/policy.h"
 
-struct board;
 struct member;
 
 /* All zero is the right start. */
 struct tally {
-	uint64_t requests; /* of workers that are dead */
+	struct board_figures gone; /* of workers that are dead */
 	uint64_t spawned;
 	uint64_t died[LEDGER_DEATHS];
 };
 
-/* What a worker inside preforkd has answered: never less than before, and no more than is possible.
+/* What a worker inside preforkd has counted: never less than before, and no more than is possible.
  */
-uint64_t tally_requests(struct member *m, const struct board *board, uint64_t now);
+const struct board_figures *tally_read(struct member *m, const struct board *board, uint64_t now);
+
+/* Adds what can be added: counters, and the connections that are held. */
+void tally_add(struct board_figures *sum, const struct board_figures *figures);
 
 /* It is dead, and its page is as it has left it. unasked: nobody had told it to go; kind says then
  * how. */

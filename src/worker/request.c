@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/board.h"
+#include "common/clock.h"
 #include "common/job.h"
 #include "worker/conn.h"
 #include "worker/fcgi.h"
@@ -128,6 +129,17 @@ static enum request_end end_of(const struct conn *conn, const struct conn_input 
 	return is_all_here(conn, input) || stream.ended ? REQUEST_CLOSE : REQUEST_SHUT;
 }
 
+static void count(const struct board_seat *seat, const struct conn *conn, uint64_t began)
+{
+	const struct board_answer answer = {
+		.us = clock_us() - began,
+		.bytes_in = conn->head_length + stream.bytes_in,
+		.bytes_out = stream.bytes_out,
+	};
+
+	board_end(seat, &answer);
+}
+
 /* With nobody to answer it, a request that cannot be understood ends its connection. */
 enum request_end request_serve(const struct preforkd_app *app, const struct board_seat *seat,
 	struct conn *conn, struct conn_input *input)
@@ -136,6 +148,7 @@ enum request_end request_serve(const struct preforkd_app *app, const struct boar
 	stream.input = input;
 	stream.sent = 0;
 	stream.broken = stream.ended = stream.late = false;
+	stream.bytes_in = stream.bytes_out = 0;
 	if (!make_environment(conn) || stream_open(&request, &stream) != 0)
 		return REQUEST_CLOSE;
 	request.requestId = conn->fcgi.id;
@@ -144,13 +157,14 @@ enum request_end request_serve(const struct preforkd_app *app, const struct boar
 	request.ipcFd = request.listen_sock = -1; /* there is nothing for libfcgi to close */
 	request.appStatus = 0;
 	in_hand = &stream;
-	board_begin(seat);
+	uint64_t began = clock_us();
+	board_begin(seat, began);
 	describe(seat);
 	int status = app->handle(&request);
 	if (status == 0)
 		status = request.appStatus; /* FCGX_SetExitStatus() */
 	stream_finish(&request, &stream, (uint32_t)status);
 	in_hand = NULL;
-	board_end(seat, true);
+	count(seat, conn, began);
 	return end_of(conn, input);
 }

@@ -161,6 +161,7 @@ static void serve_request(struct server *s, struct conn *c)
 	struct reception *r = &s->reception;
 
 	set_title(s, "busy");
+	board_hold(s->seat, r->crowd.count + 1);
 	note_begin(s);
 	enum request_end end = request_serve(s->app, s->seat, c, &r->input);
 	note_end(s);
@@ -251,6 +252,12 @@ static bool look_for_the_end(struct server *s, const struct epoll_event *events,
 	return leaving || s->abandoned || orphan.orphaned;
 }
 
+static int wait_for_events(struct server *s, struct epoll_event *events, int limit)
+{
+	board_hold(s->seat, s->reception.crowd.count);
+	return reception_wait(&s->reception, events, limit);
+}
+
 /* Whoever cannot be given to a sibling is served if a request has arrived. */
 static void part_with(struct server *s, struct conn *c)
 {
@@ -307,7 +314,7 @@ static void serve_the_rest(struct server *s)
 
 		if (r->crowd.count == 0)
 			break;
-		int n = reception_wait(r, events, limit);
+		int n = wait_for_events(s, events, limit);
 		for (int i = 0; i < n; i++)
 			if ((c = reception_connection(r, &events[i])) != NULL)
 				part_with(s, c);
@@ -360,7 +367,7 @@ void serve(const struct job *job, const struct board_seat *seat)
 	report_ready(job->start_fd);
 	while (!look_for_the_end(s, events, n)) {
 		handle_events(s, events, n);
-		n = reception_wait(&s->reception, events, -1);
+		n = wait_for_events(s, events, -1);
 	}
 	leave_connections(s);
 	if (s->app->stop != NULL)

@@ -113,6 +113,7 @@ static void deliver(FCGX_Stream *stream, struct stream_pipe *pipe, const struct 
 
 	stream->rdNext = stream->stopUnget = end - event->length;
 	stream->wrNext = stream->stop = end;
+	pipe->bytes_in += event->length;
 }
 
 static void take_event(FCGX_Stream *stream, struct stream_pipe *pipe, const struct fcgi_event *e)
@@ -184,6 +185,8 @@ static void empty(FCGX_Stream *stream, int close)
 		fail(stream, errno);
 		return;
 	}
+	if (data->type == FCGI_STDOUT)
+		data->pipe->bytes_out += length;
 	stream->wrNext = data->buff + FCGI_HEADER;
 }
 
@@ -253,6 +256,8 @@ static void skip_input(struct stream_pipe *pipe)
 		input->at +=
 			fcgi_next(f, input->bytes + input->at, input->length - input->at, &event);
 		pipe->ended = event.kind == FCGI_BROKEN;
+		if (event.kind == FCGI_BODY_SOME)
+			pipe->bytes_in += event.length;
 		if (event.kind == FCGI_REPLY)
 			send_all(pipe, event.bytes, event.length);
 	}
@@ -323,5 +328,6 @@ void stream_finish(FCGX_Request *request, struct stream_pipe *pipe, uint32_t app
 		end += FCGI_HEADER;
 	}
 	fcgi_put_end(end, id, app_status, FCGI_REQUEST_COMPLETE);
-	send_all(pipe, begin, (size_t)(end - begin) + FCGI_END_SIZE);
+	if (send_all(pipe, begin, (size_t)(end - begin) + FCGI_END_SIZE))
+		pipe->bytes_out += length;
 }

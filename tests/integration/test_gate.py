@@ -74,9 +74,12 @@ def test_is_unprivileged(daemon, gate):
         assert int(status(pid, field), 16) == 0
     assert status(pid, "NoNewPrivs") == "1"
     assert os.stat("/proc/%d/stat" % pid).st_uid == 0  # that of one that is not dumpable
-    links = [os.readlink("/proc/%d/fd/%s" % (pid, fd)) for fd in os.listdir("/proc/%d/fd" % pid)]
-    assert len([x for x in links if x.startswith("socket:")]) <= 2  # the master's, the control socket
-    assert len([x for x in links if "memfd" in x]) == 1
+
+    def open_files(kind):
+        links = [os.readlink(f.path) for f in os.scandir("/proc/%d/fd" % pid)]
+        return len([x for x in links if kind in x])
+    wait_for(lambda: open_files("socket:") == 2)  # the master's, the control socket
+    assert open_files("memfd") == 1
     maps = read("/proc/%d/maps" % pid)
     assert "preforkd-board" not in maps
     assert re.findall(r"(\S+) \S+ \S+ \S+ +/memfd:preforkd-ledger", maps) == ["r--s"]

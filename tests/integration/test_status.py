@@ -54,7 +54,7 @@ def test_everything_is_there(daemon, gate):
     """The names are a promise."""
     begin(daemon, daemon.pool(workers=2))
     s = gate.status()
-    assert set(s) == {"version", "pid", "now", "started", "state", "reloads", "upgrades", "gate",
+    assert set(s) == {"version", "pid", "now", "started", "state", "reloads", "upgrades", "gate", "retirement",
                       "pools", "events"}
     assert s["state"] == "serving" and s["version"] in daemon.run("-V").stdout
     assert abs(s["now"] - time.time()) < 5 and s["now"] - 60 < s["started"] <= s["now"]
@@ -340,6 +340,37 @@ def test_thousand_workers(daemon, gate, kind):
         wait_for(lambda: gate.status()["now"] > seen)
     print("status of many workers: %.1f ms" % (1000 * sorted(times)[3]))
     assert sorted(times)[3] < 0.2
+
+
+def test_figures_of_requests(daemon, gate):
+    """Times, bytes and connections are those of the clients, and outlive the workers."""
+    begin(daemon, daemon.pool(module=APPS + "/module_echo", workers=2))
+    for _ in range(20):
+        assert fcgi.get(daemon.sock, b"x" * 1000, SLEEP_MS="5").endswith(b"x" * 1000)
+    pool = gate.wait_pool(lambda p: p["requests"] == 20)
+    assert 20 * 1000 < pool["bytes_in"] < 20 * 2000 and 20 * 1000 < pool["bytes_out"] < 20 * 2000
+    latency = pool["latency"]
+    counts = {b["le"]: b["count"] for b in latency["buckets"]}
+    assert latency["count"] == counts[None] == 20 and counts[0.0025] == 0
+    assert list(counts.values()) == sorted(counts.values())
+    assert 20 * 0.005 <= latency["sum"] < 20
+    worked = [w for w in pool["list"] if w["requests"]]
+    assert all(0.005 <= w["last_seconds"] <= w["total_seconds"] for w in worked)
+    for key in "bytes_in", "bytes_out":
+        assert sum(w[key] for w in pool["list"]) == pool[key]
+    assert sum(w["total_seconds"] for w in pool["list"]) == pytest.approx(latency["sum"])
+    with fcgi.Connection(daemon.sock) as c:
+        c.request(b"a", keep=True)
+        gate.wait_pool(lambda p: sum(w["connections"] for w in p["list"]) == 1)
+        assert gate.pool()["workers"]["idle"] == 2
+    gate.wait_pool(lambda p: sum(w["connections"] for w in p["list"]) == 0)
+    before = gate.pool()
+    os.kill(daemon.workers()[0], signal.SIGKILL)
+    daemon.wait_log("killed by SIGKILL")
+    assert daemon.reload() == "ok"
+    after = gate.wait_pool(lambda p: p["workers"] == before["workers"])
+    assert [after[k] for k in ("requests", "bytes_in", "bytes_out", "latency")] == \
+        [before[k] for k in ("requests", "bytes_in", "bytes_out", "latency")]
 
 
 def test_module_that_scribbles(daemon, gate):

@@ -1,0 +1,77 @@
+/*
+ * rates: differences of counters. A counter that went back belongs to another daemon or process,
+ * and says nothing.
+ */
+#include "ctl/rates.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl/figures.h"
+
+static const struct figures_pool *same_pool(
+	const struct figures *figures, const struct figures_pool *pool, size_t likely)
+{
+	if (likely < figures->count && strcmp(figures->pools[likely].name, pool->name) == 0)
+		return &figures->pools[likely];
+	for (size_t i = 0; i < figures->count; i++)
+		if (strcmp(figures->pools[i].name, pool->name) == 0)
+			return &figures->pools[i];
+	return NULL;
+}
+
+struct spent {
+	int64_t pid;
+	double cpu;
+};
+
+static int by_pid(const void *a, const void *b)
+{
+	const struct spent *x = a, *y = b;
+
+	return (x->pid > y->pid) - (x->pid < y->pid);
+}
+
+/* What the workers of a pool had used, in the order of their pids; NULL without memory. */
+static struct spent *spent_of(const struct figures_pool *pool)
+{
+	struct spent *list = calloc(pool->worker_count + 1, sizeof(*list));
+
+	if (list == NULL)
+		return NULL;
+	for (size_t i = 0; i < pool->worker_count; i++)
+		list[i] = (struct spent){ pool->workers[i].pid, pool->workers[i].cpu };
+	qsort(list, pool->worker_count, sizeof(*list), by_pid);
+	return list;
+}
+
+static void fill_workers(
+	struct figures_pool *pool, const struct figures_pool *before, double seconds)
+{
+	struct spent *list = spent_of(before);
+
+	for (size_t i = 0; list != NULL && i < pool->worker_count; i++) {
+		struct figures_worker *worker = &pool->workers[i];
+		struct spent key = { worker->pid, 0 };
+		const struct spent *found =
+			bsearch(&key, list, before->worker_count, sizeof(*list), by_pid);
+		if (found != NULL && found->cpu >= 0 && worker->cpu >= found->cpu)
+			worker->cpu_share = (worker->cpu - found->cpu) / seconds;
+	}
+	free(list);
+}
+
+void rates_fill(struct figures *now, const struct figures *before, double seconds)
+{
+	if (before == NULL || before->pid != now->pid || !(seconds > 0))
+		return;
+	for (size_t i = 0; i < now->count; i++) {
+		struct figures_pool *pool = &now->pools[i];
+		const struct figures_pool *old = same_pool(before, pool, i);
+		if (old == NULL)
+			continue;
+		if (old->requests >= 0 && pool->requests >= old->requests)
+			pool->rate = (double)(pool->requests - old->requests) / seconds;
+		fill_workers(pool, old, seconds);
+	}
+}
