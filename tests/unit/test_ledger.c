@@ -22,7 +22,7 @@ static void fill(struct ledger *l, const struct ledger_counts *c, unsigned seed)
 	for (uint32_t i = 0; i < c->listeners; i++)
 		ledger_listener(l, i)->queue = seed + i;
 	for (uint32_t i = 0; i < c->workers; i++)
-		ledger_worker(l, i)->requests = seed + i;
+		ledger_worker(l, i)->slot = seed + i;
 	for (uint32_t i = 0; i < c->events; i++)
 		ledger_event(l, i)->at = seed + i;
 }
@@ -41,7 +41,7 @@ static void compare(const struct ledger *l, const struct ledger_counts *c, unsig
 	for (uint32_t i = 0; i < c->listeners; i++)
 		assert_int_equal(ledger_listener(l, i)->queue, seed + i);
 	for (uint32_t i = 0; i < c->workers; i++)
-		assert_int_equal(ledger_worker(l, i)->requests, seed + i);
+		assert_int_equal(ledger_worker(l, i)->slot, seed + i);
 	for (uint32_t i = 0; i < c->events; i++)
 		assert_int_equal(ledger_event(l, i)->at, seed + i);
 }
