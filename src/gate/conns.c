@@ -12,6 +12,7 @@
 #include <event2/http.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/queue.h>
 
 #include "common/clock.h"
@@ -23,6 +24,7 @@
 #define REQUEST_MS 30000 /* so long may a request take to come, or the next to begin */
 #define WRITE_MS 60000   /* and an answer to be taken */
 #define HURRY_MS 2000    /* and that where others want a place */
+#define NEWS_MS 1000
 #define SWEEP_SECONDS 5
 #define EVERY_METHOD 0xffff /* those that we do not know are answered by us, too */
 
@@ -73,42 +75,44 @@ static void on_closed(struct evhttp_connection *evcon, void *arg)
 		all->empty(all->arg);
 }
 
-static struct bufferevent *on_accept(struct event_base *base, void *arg)
+/* It has just come, perhaps with a whole request that nobody has read yet. */
+static bool has_news(const struct conn *c, uint64_t now)
 {
-	struct conns *all = arg;
-	struct bufferevent *bev = bufferevent_socket_new(base, -1, 0);
-	struct conn *c = bev == NULL ? NULL : calloc(1, sizeof(*c));
+	struct bufferevent *bev = evhttp_connection_get_bufferevent(c->evcon);
+	int bytes = 0;
 
-	if (c == NULL)
-		return bev;
-	bufferevent_incref(bev);
-	c->bev = bev;
-	c->conns = all;
-	TAILQ_INSERT_TAIL(&all->fresh, c, next);
-	event_active(all->adopt, EV_TIMEOUT, 0);
-	return bev;
+	return now < c->since + NEWS_MS && evbuffer_get_length(bufferevent_get_input(bev)) == 0 &&
+	       ioctl(bufferevent_getfd(bev), FIONREAD, &bytes) == 0 && bytes > 0;
+}
+
+static bool may_go(const struct conn *c, enum stage stage, uint64_t now)
+{
+	if (c->stage != stage || c->surplus)
+		return false;
+	return stage == STAGE_IDLE ? !has_news(c, now) : now > c->since + HURRY_MS;
 }
 
 /* The one that has waited longest for a request; else one that does not take its answer. */
-static struct conn *find_victim(struct conns *all)
+static struct conn *find_victim(struct conns *all, const struct conn *newest)
 {
+	static const enum stage stages[] = { STAGE_IDLE, STAGE_ANSWERED };
 	uint64_t now = clock_ms();
-	struct conn *c;
 
-	TAILQ_FOREACH(c, &all->all, next)
-	if (c->stage == STAGE_IDLE && !c->surplus)
-		return c;
-	TAILQ_FOREACH(c, &all->all, next)
-	if (c->stage == STAGE_ANSWERED && now > c->since + HURRY_MS)
-		return c;
+	for (size_t i = 0; i < sizeof(stages) / sizeof(stages[0]); i++) {
+		struct conn *c;
+
+		for (c = TAILQ_FIRST(&all->all); c != NULL; c = TAILQ_NEXT(c, next))
+			if (c != newest && may_go(c, stages[i], now))
+				return c;
+	}
 	return NULL;
 }
 
 static void make_room(struct conns *all, struct conn *c)
 {
-	struct conn *victim = find_victim(all);
+	struct conn *victim = find_victim(all, c);
 
-	if (victim != NULL && victim != c) {
+	if (victim != NULL) {
 		evhttp_connection_free(victim->evcon);
 		return;
 	}
@@ -139,16 +143,37 @@ static void take_up(struct conns *all, struct conn *c)
 		make_room(all, c);
 }
 
-static void on_adopt(int fd, short what, void *arg)
+static void take_up_all(struct conns *all)
 {
-	struct conns *all = arg;
 	struct conn *c;
 
-	(void)fd, (void)what;
 	while ((c = TAILQ_FIRST(&all->fresh)) != NULL) {
 		TAILQ_REMOVE(&all->fresh, c, next);
 		take_up(all, c);
 	}
+}
+
+static void on_adopt(int fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	take_up_all(arg);
+}
+
+static struct bufferevent *on_accept(struct event_base *base, void *arg)
+{
+	struct conns *all = arg;
+
+	take_up_all(all); /* many may be accepted in one go, and some of them have to go again */
+	struct bufferevent *bev = bufferevent_socket_new(base, -1, 0);
+	struct conn *c = bev == NULL ? NULL : calloc(1, sizeof(*c));
+	if (c == NULL)
+		return bev;
+	bufferevent_incref(bev);
+	c->bev = bev;
+	c->conns = all;
+	TAILQ_INSERT_TAIL(&all->fresh, c, next);
+	event_active(all->adopt, EV_TIMEOUT, 0);
+	return bev;
 }
 
 static bool is_overdue(const struct conn *c, uint64_t now)
@@ -181,9 +206,9 @@ static struct conn *find(struct conns *all, struct evhttp_request *request)
 	struct evhttp_connection *evcon = evhttp_request_get_connection(request);
 	struct conn *c;
 
-	TAILQ_FOREACH(c, &all->all, next)
-	if (c->evcon == evcon)
-		return c;
+	for (c = TAILQ_FIRST(&all->all); c != NULL; c = TAILQ_NEXT(c, next))
+		if (c->evcon == evcon)
+			return c;
 	return NULL;
 }
 

@@ -11,7 +11,7 @@
 #include "common/units.h"
 #include "master/listen.h"
 
-#define BACKLOG 128
+#define BACKLOG 1024
 
 int door_open(struct door *door, const char *text, bool grouped, gid_t gid, struct err *err)
 {
