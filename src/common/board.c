@@ -1,8 +1,9 @@
 /*
  * board: layout and both sides of the scoreboard.
  *
- * The master's mapping is not inherited by workers (MADV_DONTFORK), and the memfd is sealed against
- * shrinking, so that nothing a worker does can make the master's reads fault.
+ * Each page is a file of its own: mremap(2) and remap_file_pages(2) take whoever has mapped a part
+ * to the rest of a file. The master has them all and maps none: with a thousand mappings each
+ * fork(2) would take a millisecond longer, and what is read(2) cannot fault.
  */
 #include "common/board.h"
 
@@ -11,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -20,6 +22,7 @@
 /* A page is the unit of sharing: the system's, where that is larger. */
 #define PAGE 4096u
 #define CONNECTIONS_MAX 65536u
+#define LOOKS 3
 
 /* Fine where an application in memory answers, and then as people and alerts look at it. */
 const uint64_t board_bounds_us[BOARD_BUCKETS - 1] = { 50, 100, 250, 500, 1000, 2500, 5000, 10000,
@@ -55,12 +58,15 @@ struct seen {
 	uint64_t counters[COUNTERS];
 };
 
+/* A page: the whole of a file. */
+struct place {
+	int fd; /* -1: nobody has had it yet */
+	struct seen seen;
+};
+
 struct board {
-	int fd;
 	unsigned slots;
-	size_t stride; /* the system's page size */
-	char *map;
-	struct seen *seen; /* by slot */
+	struct place *places; /* by slot; 0 is the application's */
 };
 
 static size_t page_stride(void)
@@ -70,44 +76,69 @@ static size_t page_stride(void)
 	return size > (long)PAGE ? (size_t)size : PAGE;
 }
 
-static size_t map_size(const struct board *board)
+/* Its size is for good. */
+static int make_page(struct place *place)
 {
-	return (board->slots + 1u) * board->stride;
-}
-
-/* Only the master maps it all: what it reads cannot be taken away, and no worker inherits it. */
-static int map_all(struct board *board)
-{
-	if (fcntl(board->fd, F_ADD_SEALS, F_SEAL_SHRINK) != 0)
+	*place = (struct place){ .fd = memfd_create(
+					 "preforkd-board", MFD_CLOEXEC | MFD_ALLOW_SEALING) };
+	if (place->fd < 0)
 		return -1;
-	board->map = mmap(NULL, map_size(board), PROT_READ | PROT_WRITE, MAP_SHARED, board->fd, 0);
-	if (board->map == MAP_FAILED)
-		return -1;
-	if (madvise(board->map, map_size(board), MADV_DONTFORK) == 0)
+	if (ftruncate(place->fd, (off_t)page_stride()) == 0 &&
+		fcntl(place->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == 0)
 		return 0;
-	munmap(board->map, map_size(board));
+	int reason = errno;
+	close(place->fd);
+	errno = reason;
 	return -1;
 }
 
-/* Without a descriptor yet. */
+static void drop_page(struct place *place)
+{
+	if (place->fd >= 0)
+		close(place->fd);
+}
+
+int board_grow(struct board *board, unsigned slots)
+{
+	struct place *places;
+
+	if (slots <= board->slots)
+		return 0;
+	places = reallocarray(board->places, slots + 1u, sizeof(*places));
+	if (places == NULL)
+		return -1;
+	for (unsigned s = board->slots + 1; s <= slots; s++)
+		places[s] = (struct place){ .fd = -1 };
+	board->places = places;
+	board->slots = slots;
+	return 0;
+}
+
+/* Without a page yet. */
 static struct board *new_board(unsigned slots)
 {
 	struct board *board = calloc(1, sizeof(*board));
 
 	if (board == NULL)
 		return NULL;
-	board->slots = slots;
-	board->stride = page_stride();
-	board->seen = calloc(slots + 1u, sizeof(*board->seen));
-	if (board->seen != NULL)
-		return board;
+	board->places = calloc(1, sizeof(*board->places));
+	if (board->places != NULL) {
+		board->places[0].fd = -1;
+		if (board_grow(board, slots) == 0)
+			return board;
+	}
+	free(board->places);
 	free(board);
 	return NULL;
 }
 
-static void free_board(struct board *board)
+void board_destroy(struct board *board)
 {
-	free(board->seen);
+	if (board == NULL)
+		return;
+	for (unsigned s = 0; s <= board->slots; s++)
+		drop_page(&board->places[s]);
+	free(board->places);
 	free(board);
 }
 
@@ -115,15 +146,10 @@ struct board *board_create(unsigned slots)
 {
 	struct board *board = new_board(slots);
 
-	if (board == NULL)
-		return NULL;
-	board->fd = memfd_create("preforkd-board", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (board->fd >= 0 && ftruncate(board->fd, (off_t)map_size(board)) == 0 &&
-		map_all(board) == 0)
+	if (board == NULL || make_page(&board->places[0]) == 0)
 		return board;
-	if (board->fd >= 0)
-		close(board->fd);
-	free_board(board);
+	board->places[0].fd = -1;
+	board_destroy(board);
 	return NULL;
 }
 
@@ -132,76 +158,74 @@ unsigned board_slots(const struct board *board)
 	return board->slots;
 }
 
+int board_prepare(struct board *board, unsigned slot)
+{
+	struct place fresh;
+
+	if (make_page(&fresh) != 0)
+		return -1;
+	drop_page(&board->places[slot]);
+	board->places[slot] = fresh;
+	return 0;
+}
+
+int board_fd(const struct board *board, unsigned slot)
+{
+	return slot <= board->slots ? board->places[slot].fd : -1;
+}
+
+int board_adopt_page(struct board *board, unsigned slot, int fd)
+{
+	struct stat st;
+
+	if (slot > board->slots || board->places[slot].fd >= 0 || fstat(fd, &st) != 0 ||
+		(size_t)st.st_size < page_stride())
+		return -1;
+	board->places[slot] = (struct place){ .fd = fd };
+	return 0;
+}
+
 struct board *board_adopt(int fd, unsigned slots)
 {
 	struct board *board = new_board(slots);
-	struct stat st;
 
-	if (board == NULL)
-		return NULL;
-	board->fd = fd;
-	if (fstat(fd, &st) == 0 && (size_t)st.st_size >= map_size(board) && map_all(board) == 0)
+	if (board == NULL || board_adopt_page(board, 0, fd) == 0)
 		return board;
-	free_board(board);
+	board_destroy(board);
 	return NULL;
 }
 
-int board_grow(struct board *board, unsigned slots)
+/* The first bytes of a page, as one sees them who looks twice: the kernel may copy a number in
+ * parts while it changes. False: it always changes, and is seen in some way or other. */
+static bool look(const struct board *board, unsigned slot, struct board_page *out, size_t size)
 {
-	struct board larger = *board;
+	char before[sizeof(*out)];
+	int fd = board->places[slot].fd;
 
-	if (slots <= board->slots)
-		return 0;
-	larger.slots = slots;
-	larger.seen = reallocarray(board->seen, slots + 1u, sizeof(*board->seen));
-	if (larger.seen == NULL)
-		return -1;
-	board->seen = larger.seen;
-	memset(board->seen + board->slots + 1, 0, (slots - board->slots) * sizeof(*board->seen));
-	if (ftruncate(board->fd, (off_t)map_size(&larger)) != 0)
-		return -1;
-	larger.map = mremap(board->map, map_size(board), map_size(&larger), MREMAP_MAYMOVE);
-	if (larger.map == MAP_FAILED)
-		return -1;
-	*board = larger;
-	return madvise(board->map, map_size(board), MADV_DONTFORK);
+	memset(out, 0, size);
+	(void)!pread(fd, before, size, 0);
+	for (int i = 0; i < LOOKS; i++) {
+		if (pread(fd, out, size, 0) != (ssize_t)size || memcmp(before, out, size) == 0)
+			return true;
+		memcpy(before, out, size);
+	}
+	return false;
 }
 
-int board_fd(const struct board *board)
+static uint64_t load(_Atomic uint64_t *counter)
 {
-	return board->fd;
-}
-
-void board_destroy(struct board *board)
-{
-	if (board == NULL)
-		return;
-	munmap(board->map, map_size(board));
-	close(board->fd);
-	free_board(board);
-}
-
-static struct board_page *page_of(const struct board *board, unsigned slot)
-{
-	return (struct board_page *)(void *)(board->map + slot * board->stride);
-}
-
-void board_clear(struct board *board, unsigned slot)
-{
-	memset(page_of(board, slot), 0, board->stride);
-	memset(&board->seen[slot], 0, sizeof(board->seen[slot]));
+	return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
 /* Text that changes under our eyes is not shown. */
 void board_read_request(const struct board *board, unsigned slot, struct board_request *out)
 {
-	struct board_page *page = page_of(board, slot);
-	uint32_t before = atomic_load_explicit(&page->version, memory_order_acquire);
+	struct board_page page;
 
-	memcpy(out->method, page->method, sizeof(out->method));
-	memcpy(out->path, page->path, sizeof(out->path));
-	atomic_thread_fence(memory_order_acquire);
-	if (before % 2 != 0 || atomic_load_explicit(&page->version, memory_order_relaxed) != before)
+	bool still = look(board, slot, &page, sizeof(page));
+	memcpy(out->method, page.method, sizeof(out->method));
+	memcpy(out->path, page.path, sizeof(out->path));
+	if (!still || atomic_load_explicit(&page.version, memory_order_relaxed) % 2 != 0)
 		out->method[0] = out->path[0] = '\0';
 	out->method[sizeof(out->method) - 1] = '\0';
 	out->path[sizeof(out->path) - 1] = '\0';
@@ -214,23 +238,24 @@ static uint64_t at_most(uint64_t number, uint64_t most)
 
 void board_read(const struct board *board, unsigned slot, struct board_worker *out)
 {
-	struct board_page *page = page_of(board, slot);
-	uint32_t wish = atomic_load_explicit(&page->wish, memory_order_relaxed);
+	struct board_page page;
 
-	out->requests = at_most(
-		atomic_load_explicit(&page->counters[REQUESTS], memory_order_relaxed), BOARD_MOST);
-	out->since = atomic_load_explicit(&page->since, memory_order_acquire);
+	look(board, slot, &page, offsetof(struct board_page, counters[REQUESTS + 1]));
+	uint32_t wish = atomic_load_explicit(&page.wish, memory_order_relaxed);
+	out->requests = at_most(load(&page.counters[REQUESTS]), BOARD_MOST);
+	out->since = load(&page.since);
 	out->busy = out->since != 0;
 	out->wish = wish <= BOARD_GOES_NOW ? (enum board_wish)wish : BOARD_STAYS;
 }
 
 void board_read_figures(const struct board *board, unsigned slot, struct board_figures *out)
 {
-	struct board_page *page = page_of(board, slot);
-	uint64_t *seen = board->seen[slot].counters;
+	uint64_t *seen = board->places[slot].seen.counters;
+	struct board_page page;
 
+	look(board, slot, &page, offsetof(struct board_page, method));
 	for (size_t i = 0; i < COUNTERS; i++) {
-		uint64_t said = atomic_load_explicit(&page->counters[i], memory_order_relaxed);
+		uint64_t said = load(&page.counters[i]);
 
 		if (said > seen[i])
 			seen[i] = at_most(said, BOARD_MOST);
@@ -240,10 +265,9 @@ void board_read_figures(const struct board *board, unsigned slot, struct board_f
 	out->bytes_out = seen[BYTES_OUT];
 	out->total_us = seen[TOTAL_US];
 	memcpy(out->buckets, &seen[BUCKETS], sizeof(out->buckets));
-	out->last_us =
-		at_most(atomic_load_explicit(&page->last_us, memory_order_relaxed), BOARD_MOST);
+	out->last_us = at_most(load(&page.last_us), BOARD_MOST);
 	out->connections = (unsigned)at_most(
-		atomic_load_explicit(&page->connections, memory_order_relaxed), CONNECTIONS_MAX);
+		atomic_load_explicit(&page.connections, memory_order_relaxed), CONNECTIONS_MAX);
 }
 
 void board_reopened(const struct board *board)
@@ -255,19 +279,22 @@ void board_reopened(const struct board *board)
 
 void board_listen(const struct board *board, unsigned slot)
 {
-	atomic_store_explicit(&page_of(board, slot)->listened, 1, memory_order_relaxed);
+	uint32_t yes = 1;
+
+	(void)!pwrite(
+		board->places[slot].fd, &yes, sizeof(yes), offsetof(struct board_page, listened));
 	atomic_thread_fence(memory_order_seq_cst);
 }
 
-int board_sit(int fd, unsigned slot, int bell, struct board_seat *seat)
+int board_sit(int shared_fd, int fd, int bell, struct board_seat *seat)
 {
 	size_t stride = page_stride();
-	void *shared = mmap(NULL, stride, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	void *own =
-		mmap(NULL, stride, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)(slot * stride));
+	void *shared = mmap(NULL, stride, PROT_READ | PROT_WRITE, MAP_SHARED, shared_fd, 0);
+	void *own = mmap(NULL, stride, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
 	if (shared == MAP_FAILED || own == MAP_FAILED)
 		return -1;
+	close(shared_fd);
 	close(fd);
 	seat->common = shared;
 	seat->shared = seat->common->cells;

@@ -1,10 +1,10 @@
 /*
- * board: the scoreboard in shared memory, one memfd per pool.
+ * board: the scoreboard in shared memory, one memfd per page.
  *
  * Page 0 belongs to the application (counters that all workers of the pool share), page N to worker
- * slot N. A worker maps page 0 and its own page and closes the memfd; the master maps all. The
+ * slot N. A worker maps page 0 and its own page and closes both; the master reads all. The
  * pages hold counters and a state, no pointers, lengths or locks: a hostile worker can only lie
- * about itself and spoil the application's own counters. Everything is read once and clamped.
+ * about itself and spoil the application's own counters. What is read is clamped.
  */
 #ifndef PREFORKD_BOARD_H
 #define PREFORKD_BOARD_H
@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define BOARD_LAYOUT 2u /* of the pages: another number when another version cannot read them */
+#define BOARD_LAYOUT 3u /* of the pages: another number when another version cannot read them */
 #define BOARD_SHARED_CELLS 8
 #define BOARD_METHOD 16 /* bytes, with the NUL */
 #define BOARD_PATH 256
@@ -23,14 +23,19 @@ struct board; /* the master's side */
 /* Slots are numbered from 1. -1 and errno on failure. */
 struct board *board_create(unsigned slots);
 int board_grow(struct board *board, unsigned slots);
-int board_fd(const struct board *board);
 unsigned board_slots(const struct board *board);
-/* One that was made by an earlier image of this process. Takes over fd. */
-struct board *board_adopt(int fd, unsigned slots);
 void board_destroy(struct board *board);
 
-/* Clears a slot's page before a new worker gets it. */
-void board_clear(struct board *board, unsigned slot);
+/* A page that is new, and empty, for the next worker in this slot: whoever still has the one before
+ * cannot reach it. Nothing else may be asked of a slot without a page. */
+int board_prepare(struct board *board, unsigned slot);
+/* That of a slot's page, 0 for the application's; -1: there is none. */
+int board_fd(const struct board *board, unsigned slot);
+
+/* One that was made by an earlier image of this process: page 0, and those of the slots. Both take
+ * over fd, if they succeed. */
+struct board *board_adopt(int fd, unsigned slots);
+int board_adopt_page(struct board *board, unsigned slot, int fd);
 
 /* Whether a worker wants to be replaced, because of max-requests or max-memory. */
 enum board_wish {
@@ -49,7 +54,7 @@ struct board_worker {
 void board_read(const struct board *board, unsigned slot, struct board_worker *out);
 
 /* What it has counted since it was started; whatever it writes, none of the counters goes back
- * until board_clear(), or exceeds BOARD_MOST, and a sum of theirs should saturate. Bytes are the
+ * until board_prepare(), or exceeds BOARD_MOST, and a sum of theirs should saturate. Bytes are the
  * content of records: of parameters and body, and of the answer. */
 #define BOARD_MOST (UINT64_C(1) << 53)
 struct board_figures {
@@ -77,7 +82,7 @@ void board_reopened(const struct board *board);
  * begun before is seen by board_read() after this. */
 void board_listen(const struct board *board, unsigned slot);
 
-/* The worker's side: maps page 0 and the page of its slot and closes fd. bell: an eventfd(2) that
+/* The worker's side: maps page 0 and its own, and closes both descriptors. bell: an eventfd(2) that
  * wakes the master; non-blocking. -1 and errno on failure. */
 struct board_seat {
 	struct board_page *page;
@@ -85,7 +90,7 @@ struct board_seat {
 	uint64_t *shared; /* BOARD_SHARED_CELLS cells */
 	int bell;
 };
-int board_sit(int fd, unsigned slot, int bell, struct board_seat *seat);
+int board_sit(int shared_fd, int fd, int bell, struct board_seat *seat);
 /* A request begins; now: us of CLOCK_MONOTONIC. The master may kill for it from now on. */
 void board_begin(const struct board_seat *seat, uint64_t now);
 /* Its head has been read. Any bytes without NUL; path ends before the query. */

@@ -7,6 +7,7 @@
 #include "ctl/figures.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -67,6 +68,26 @@ static void read_worker(const json_t *json, struct figures_worker *worker)
 	worker->total = real(json, "total_seconds");
 	worker->cpu = real(json, "cpu_seconds");
 	worker->cpu_share = -1;
+}
+
+/* Bounds and counts that do not rise, or are too many, say nothing. */
+static void read_latency(const json_t *json, struct figures_latency *latency)
+{
+	const json_t *buckets = json_object_get(json, "buckets");
+	size_t count = json_array_size(buckets);
+	struct figures_bucket before = { 0 };
+
+	for (size_t i = 0; i < count && count <= FIGURES_BUCKETS; i++) {
+		const json_t *bucket = json_array_get(buckets, i);
+		double most = i + 1 < count ? real(bucket, "le") : INFINITY;
+		struct figures_bucket b = { most, integer(bucket, "count") };
+
+		if (b.most <= before.most || b.requests < before.requests)
+			return;
+		latency->buckets[i] = before = b;
+	}
+	latency->sum = real(json, "sum");
+	latency->count = count <= FIGURES_BUCKETS && latency->sum >= 0 ? count : 0;
 }
 
 static void read_listener(const json_t *json, struct figures_listener *listener)
@@ -133,11 +154,14 @@ static int read_pool(const json_t *json, struct figures_pool *pool)
 	pool->draining = truth(json, "draining");
 	pool->generation = integer(json, "generation");
 	pool->requests = integer(json, "requests");
+	pool->bytes_in = integer(json, "bytes_in");
+	pool->bytes_out = integer(json, "bytes_out");
 	pool->spawned = integer(json, "spawned");
 	pool->backoff = truth(backoff, "active");
 	pool->delay = real(backoff, "delay");
 	pool->ends_in = real(backoff, "ends_in");
-	pool->rate = -1;
+	pool->rate = pool->rate_in = pool->rate_out = -1;
+	read_latency(json_object_get(json, "latency"), &pool->latency);
 	read_counts(json_object_get(json, "workers"), json_object_get(json, "died"), pool);
 	return read_lists(json, pool);
 }
@@ -159,6 +183,7 @@ static int read_all(const json_t *json, struct figures *figures)
 
 	TEXT(json, "version", figures->version);
 	TEXT(json, "state", figures->state);
+	TEXT(json, "retirement", figures->retirement);
 	figures->pid = integer(json, "pid");
 	figures->now = real(json, "now");
 	figures->started = real(json, "started");
@@ -214,4 +239,47 @@ bool figures_healthy(const struct figures *figures)
 		if (!figures->pools[i].healthy)
 			return false;
 	return strcmp(figures->state, "serving") == 0;
+}
+
+static int64_t requests_of(const struct figures_latency *latency)
+{
+	return latency->count > 0 ? latency->buckets[latency->count - 1].requests : 0;
+}
+
+double figures_within(const struct figures_latency *latency, unsigned percent)
+{
+	double wanted = (double)requests_of(latency) * percent / 100;
+
+	for (size_t i = 0; wanted > 0 && i < latency->count; i++)
+		if ((double)latency->buckets[i].requests >= wanted)
+			return latency->buckets[i].most;
+	return -1;
+}
+
+double figures_mean(const struct figures_latency *latency)
+{
+	int64_t requests = requests_of(latency);
+
+	return requests > 0 ? latency->sum / (double)requests : -1;
+}
+
+static bool has_programs(const struct figures *figures)
+{
+	for (size_t i = 0; i < figures->count; i++)
+		if (strcmp(figures->pools[i].kind, "command") == 0)
+			return true;
+	return false;
+}
+
+const char *figures_retirement(const struct figures *figures)
+{
+	if (!has_programs(figures))
+		return NULL;
+	if (strcmp(figures->retirement, "signal") == 0)
+		return "programs are told to stop wherever they are, which can cut a request: "
+		       "preforkd may not look into them";
+	if (strcmp(figures->retirement, "stop") == 0)
+		return "programs are retired when they are found without a connection, which in a "
+		       "pool that is never idle can take until stop-timeout: they cannot be traced";
+	return NULL;
 }

@@ -34,6 +34,17 @@ struct figures_listener {
 	int64_t queue, limit, high;
 };
 
+/* How long requests took. As in the JSON: each bucket holds those of the buckets before it, too. */
+#define FIGURES_BUCKETS 64
+struct figures_latency {
+	size_t count; /* of its buckets; 0: not known */
+	struct figures_bucket {
+		double most; /* seconds; INFINITY for the last */
+		int64_t requests;
+	} buckets[FIGURES_BUCKETS];
+	double sum; /* seconds */
+};
+
 struct figures_deaths {
 	int64_t exited, signal, timeout, failed_start, retired;
 };
@@ -41,14 +52,17 @@ struct figures_deaths {
 struct figures_pool {
 	char name[64], kind[16], program[513], state[16], reason[513];
 	bool healthy, draining, backoff;
-	int64_t generation, requests, spawned;
+	int64_t generation, requests, bytes_in, bytes_out, spawned;
 	int64_t min, max, wanted, live, starting, idle, busy, retiring;
 	double delay, ends_in; /* of the back-off, seconds */
 	struct figures_deaths died;
 	struct figures_listener *listeners; /* owned */
 	size_t listener_count;
 	int64_t queue, queue_limit;     /* of all its listeners */
-	double rate;                    /* requests a second, by rates; -1: not known yet */
+	struct figures_latency latency; /* of all requests so far */
+	/* By rates, of the time since the last look; -1, none: not known yet. A second: */
+	double rate, rate_in, rate_out;
+	struct figures_latency recent;
 	struct figures_worker *workers; /* owned */
 	size_t worker_count;
 };
@@ -62,6 +76,7 @@ struct figures_change { /* reloads, upgrades */
 
 struct figures {
 	char version[32], state[16];
+	char retirement[16]; /* of programs: trace, stop, signal; empty: not known */
 	int64_t pid, gate_restarts;
 	double now, started;
 	struct figures_change reloads, upgrades;
@@ -75,5 +90,13 @@ void figures_free(struct figures *figures);
 
 /* Does all of it serve? */
 bool figures_healthy(const struct figures *figures);
+
+/* So many of a hundred requests took no longer, in seconds: the bound of a bucket, and INFINITY
+ * beyond the largest. -1: not known, or no request. */
+double figures_within(const struct figures_latency *latency, unsigned percent);
+double figures_mean(const struct figures_latency *latency);
+
+/* What there is to know of how programs are retired, one sentence; NULL: nothing. */
+const char *figures_retirement(const struct figures *figures);
 
 #endif

@@ -61,14 +61,27 @@ char *print_bytes(int64_t bytes, char *out)
 	return out;
 }
 
+static char *print_moment(double seconds, char *out)
+{
+	if (seconds < 0.0000005)
+		snprintf(out, PRINT_WIDTH, "0s");
+	else if (seconds < 0.0009995)
+		snprintf(out, PRINT_WIDTH, "%.0fus", seconds * 1e6);
+	else if (seconds < 0.00995)
+		snprintf(out, PRINT_WIDTH, "%.1fms", seconds * 1e3);
+	else if (seconds < 0.0995)
+		snprintf(out, PRINT_WIDTH, "%.0fms", seconds * 1e3);
+	else
+		snprintf(out, PRINT_WIDTH, "%.2fs", seconds);
+	return out;
+}
+
 char *print_seconds(double seconds, char *out)
 {
 	if (!(seconds >= 0) || seconds > 1e11)
 		return unknown(out);
-	if (seconds < 9.995) {
-		snprintf(out, PRINT_WIDTH, "%.2fs", seconds);
-		return out;
-	}
+	if (seconds < 9.995)
+		return print_moment(seconds, out);
 	uint64_t s = (uint64_t)(seconds + 0.5);
 	if (s < 60)
 		snprintf(out, PRINT_WIDTH, "%" PRIu64 "s", s);

@@ -23,7 +23,7 @@ bool print_colours(FILE *out);
 /* Each returns out. Below zero: unknown, "-". */
 char *print_number(int64_t number, char *out);
 char *print_bytes(int64_t bytes, char *out);    /* 512, 1.5M */
-char *print_seconds(double seconds, char *out); /* 0.25s, 12s, 3m05s, 2h10m, 4d03h */
+char *print_seconds(double seconds, char *out); /* 50us, 2.5ms, 0.25s, 12s, 3m05s, 2h10m, 4d03h */
 char *print_rate(double per_second, char *out); /* 0.3, 12.5, 30412 */
 
 #endif

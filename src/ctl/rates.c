@@ -61,6 +61,29 @@ static void fill_workers(
 	free(list);
 }
 
+/* -1: not known. */
+static double rate_of(int64_t now, int64_t before, double seconds)
+{
+	return before >= 0 && now >= before ? (double)(now - before) / seconds : -1;
+}
+
+/* Another daemon may have other buckets. */
+static void fill_latency(const struct figures_latency *now, const struct figures_latency *before,
+	struct figures_latency *out)
+{
+	if (now->count != before->count || now->sum < before->sum)
+		return;
+	for (size_t i = 0; i < now->count; i++) {
+		const struct figures_bucket *a = &before->buckets[i], *b = &now->buckets[i];
+
+		if (a->most != b->most || a->requests > b->requests)
+			return;
+		out->buckets[i] = (struct figures_bucket){ b->most, b->requests - a->requests };
+	}
+	out->sum = now->sum - before->sum;
+	out->count = now->count;
+}
+
 void rates_fill(struct figures *now, const struct figures *before, double seconds)
 {
 	if (before == NULL || before->pid != now->pid || !(seconds > 0))
@@ -70,8 +93,10 @@ void rates_fill(struct figures *now, const struct figures *before, double second
 		const struct figures_pool *old = same_pool(before, pool, i);
 		if (old == NULL)
 			continue;
-		if (old->requests >= 0 && pool->requests >= old->requests)
-			pool->rate = (double)(pool->requests - old->requests) / seconds;
+		pool->rate = rate_of(pool->requests, old->requests, seconds);
+		pool->rate_in = rate_of(pool->bytes_in, old->bytes_in, seconds);
+		pool->rate_out = rate_of(pool->bytes_out, old->bytes_out, seconds);
+		fill_latency(&pool->latency, &old->latency, &pool->recent);
 		fill_workers(pool, old, seconds);
 	}
 }

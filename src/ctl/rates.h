@@ -6,8 +6,8 @@
 
 struct figures;
 
-/* Fills rate of every pool and cpu_share of every worker in now, where before (NULL: none), taken
- * so many seconds earlier, knew them. */
+/* Fills the rates and recent latency of every pool and cpu_share of every worker in now, where
+ * before (NULL: none), taken so many seconds earlier, knew them. */
 void rates_fill(struct figures *now, const struct figures *before, double seconds);
 
 #endif

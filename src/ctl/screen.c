@@ -21,6 +21,7 @@
 #include "ctl/summary.h"
 
 #define LINE 1024
+#define WIDE 120 /* columns from which on workers have more of their own */
 #define NAME_MAX_SHOWN 20
 
 enum { PAIR_GOOD = 1, PAIR_WARN, PAIR_BAD }; /* 0 is the terminal's own */
@@ -170,16 +171,27 @@ static int name_width(const struct figures *f)
 	return (int)(widest < NAME_MAX_SHOWN ? widest : NAME_MAX_SHOWN);
 }
 
+/* What matters most comes first: narrow terminals cut the rest. */
+#define POOL_LINE "%-*.*s %-9s %5s %5s %5s %6s %7s %7s %6s %6s %8s %11s %7s %7s"
+
+static char *print_traffic(double bytes, char *out)
+{
+	return print_bytes(bytes >= 0 && bytes < 1e18 ? (int64_t)(bytes + 0.5) : -1, out);
+}
+
 static void put_pool(int line, int wide, const struct figures_pool *pool)
 {
-	char text[8][PRINT_WIDTH];
+	char text[12][PRINT_WIDTH];
 
-	put(line, A_NORMAL, "%-*.*s %-9s %5s %5s %8s %8s %11s %9s %11s %s", wide, wide, pool->name,
-		pool->state, print_number(pool->idle, text[0]), print_number(pool->busy, text[1]),
+	put(line, A_NORMAL, POOL_LINE, wide, wide, pool->name, pool->state,
+		print_number(pool->idle, text[0]), print_number(pool->busy, text[1]),
 		print_number(pool->starting, text[2]), print_number(pool->retiring, text[3]),
 		print_number(pool->queue, text[4]), print_rate(pool->rate, text[5]),
-		print_number(pool->requests, text[6]),
-		pool->backoff ? print_seconds(pool->ends_in, text[7]) : "-");
+		summary_within(&pool->recent, 50, text[6]),
+		summary_within(&pool->recent, 95, text[7]),
+		pool->backoff ? print_seconds(pool->ends_in, text[8]) : "-",
+		print_number(pool->requests, text[9]), print_traffic(pool->rate_in, text[10]),
+		print_traffic(pool->rate_out, text[11]));
 	colour_part(line, wide + 1, (int)strlen(pool->state), summary_colour(pool->state));
 }
 
@@ -188,8 +200,9 @@ static int put_pools(int line, int wide, const struct figures *f)
 {
 	size_t room = (size_t)(LINES / 2 > line + 1 ? LINES / 2 - line - 1 : 1), shown = 0;
 
-	put(line++, A_REVERSE, "%-*s %-9s %5s %5s %8s %8s %11s %9s %11s %s", wide, "POOL", "STATE",
-		"IDLE", "BUSY", "STARTING", "RETIRING", "WAITING", "REQ/S", "REQUESTS", "BACK-OFF");
+	put(line++, A_REVERSE, POOL_LINE, wide, wide, "POOL", "STATE", "IDLE", "BUSY", "START",
+		"RETIRE", "WAITING", "REQ/S", "P50", "P95", "BACK-OFF", "REQUESTS", "IN/S",
+		"OUT/S");
 	while (shown < f->count && shown < room)
 		put_pool(line++, wide, &f->pools[shown++]);
 	if (shown < f->count)
@@ -197,18 +210,35 @@ static int put_pools(int line, int wide, const struct figures *f)
 	return line;
 }
 
+#define MORE " %5s %6s %6s %8s %7s"
+
+/* Of a wide terminal; of others, nothing. */
+static char *print_more(const struct figures_worker *w, char *out, size_t size)
+{
+	char held[PRINT_WIDTH], in[PRINT_WIDTH], sent[PRINT_WIDTH];
+	char last[PRINT_WIDTH], total[PRINT_WIDTH];
+
+	out[0] = '\0';
+	if (COLS >= WIDE)
+		snprintf(out, size, MORE, print_number(w->connections, held),
+			print_bytes(w->bytes_in, in), print_bytes(w->bytes_out, sent),
+			print_seconds(w->total, total), print_seconds(w->last, last));
+	return out;
+}
+
 static void put_worker(int line, int wide, const struct order_row *row)
 {
 	const struct figures_worker *w = row->worker;
 	char time[PRINT_WIDTH], cpu[PRINT_WIDTH] = "-", memory[PRINT_WIDTH], count[PRINT_WIDTH];
+	char more[LINE];
 
 	if (w->cpu_share >= 0)
 		print_rate(w->cpu_share * 100, cpu);
-	put(line, A_NORMAL, "%-*.*s %5lld %7lld %-9s %8s %6s %7s %10s  %s %s", wide, wide,
+	put(line, A_NORMAL, "%-*.*s %5lld %7lld %-9s %8s %6s %7s %10s%s  %s %s", wide, wide,
 		row->pool->name, (long long)w->slot, (long long)w->pid, w->state,
 		print_seconds(w->request.seconds > 0 ? w->request.seconds : -1, time), cpu,
 		print_bytes(w->resident, memory), print_number(w->requests, count),
-		w->request.method, w->request.path);
+		print_more(w, more, sizeof(more)), w->request.method, w->request.path);
 	colour_part(line, wide + 15, (int)strlen(w->state), summary_colour(w->state));
 }
 
@@ -216,11 +246,14 @@ static size_t put_workers(int line, int wide, const struct screen_content *conte
 {
 	size_t room = (size_t)(LINES - 1 > line + 1 ? LINES - 1 - line - 1 : 0);
 	size_t last = content->count > room ? content->count - room : 0;
+	char more[LINE];
 
 	if (*first > last)
 		*first = last;
-	put(line++, A_REVERSE, "%-*s %5s %7s %-9s %8s %6s %7s %10s  %s", wide, "POOL", "SLOT",
-		"PID", "STATE", "TIME", "CPU%", "MEMORY", "REQUESTS", "REQUEST");
+	snprintf(more, sizeof(more), MORE, "CONN", "IN", "OUT", "TOTAL", "LAST");
+	put(line++, A_REVERSE, "%-*s %5s %7s %-9s %8s %6s %7s %10s%s  %s", wide, "POOL", "SLOT",
+		"PID", "STATE", "TIME", "CPU%", "MEMORY", "REQUESTS", COLS >= WIDE ? more : "",
+		"REQUEST");
 	for (size_t i = *first; i < content->count && i < *first + room; i++)
 		put_worker(line++, wide, &content->rows[i]);
 	return room;

@@ -5,6 +5,7 @@
  */
 #include "ctl/summary.h"
 
+#include <math.h>
 #include <string.h>
 #include <time.h>
 
@@ -26,6 +27,17 @@ enum table_colour summary_colour(const char *state)
 		if (strcmp(colours[i].state, state) == 0)
 			return colours[i].colour;
 	return TABLE_BAD;
+}
+
+char *summary_within(const struct figures_latency *latency, unsigned percent, char *out)
+{
+	double most = figures_within(latency, percent);
+
+	if (!isinf(most))
+		return print_seconds(most, out);
+	out[0] = '>';
+	print_seconds(latency->count > 1 ? latency->buckets[latency->count - 2].most : 0, out + 1);
+	return out;
 }
 
 static void print_change(const struct figures_change *change, const char *what, FILE *out)
@@ -119,6 +131,7 @@ static void print_pools(const struct figures *f, bool colours, FILE *out)
 
 static void print_troubles(const struct figures *f, bool colours, FILE *out)
 {
+	const char *retirement = figures_retirement(f);
 	char line[LINE];
 
 	for (size_t i = 0; i < f->count; i++) {
@@ -140,8 +153,12 @@ static void print_troubles(const struct figures *f, bool colours, FILE *out)
 		fputs("\n", out);
 		table_paint(line, TABLE_BAD, colours, out);
 	}
+	if (retirement != NULL) {
+		fputs("\n", out);
+		table_paint(retirement, TABLE_WARN, colours, out);
+	}
 	if (!figures_healthy(f) || strcmp(f->reloads.result, "failed") == 0 ||
-		strcmp(f->upgrades.result, "failed") == 0)
+		strcmp(f->upgrades.result, "failed") == 0 || retirement != NULL)
 		fputs("\n", out);
 }
 
@@ -175,6 +192,9 @@ static void add_worker(struct table *table, const struct figures_worker *worker,
 	add_number(table, worker->connections);
 	table_add(table, TABLE_PLAIN, print_seconds(worker->cpu, text));
 	table_add(table, TABLE_PLAIN, print_bytes(worker->resident, text));
+	table_add(table, TABLE_PLAIN, print_bytes(worker->bytes_in, text));
+	table_add(table, TABLE_PLAIN, print_bytes(worker->bytes_out, text));
+	table_add(table, TABLE_PLAIN, print_seconds(worker->total, text));
 	table_add(table, TABLE_PLAIN, print_seconds(worker->last, text));
 	add_request(table, worker);
 }
@@ -189,6 +209,24 @@ static void print_listeners(const struct figures_pool *pool, FILE *out)
 			print_number(l->queue, queue), print_number(l->limit, limit),
 			print_number(l->high, high));
 	}
+}
+
+/* Of programs nobody knows. */
+static void print_requests(const struct figures_pool *pool, FILE *out)
+{
+	const struct figures_latency *l = &pool->latency;
+	char half[PRINT_WIDTH], most[PRINT_WIDTH], mean[PRINT_WIDTH], n[PRINT_WIDTH];
+	char in[PRINT_WIDTH], sent[PRINT_WIDTH];
+
+	if (pool->requests < 0)
+		return;
+	fprintf(out, "%s requests, %s received, %s sent", print_number(pool->requests, n),
+		print_bytes(pool->bytes_in, in), print_bytes(pool->bytes_out, sent));
+	if (figures_mean(l) >= 0)
+		fprintf(out, "; half of them within %s, 95%% within %s, %s on average",
+			summary_within(l, 50, half), summary_within(l, 95, most),
+			print_seconds(figures_mean(l), mean));
+	fputs("\n", out);
 }
 
 static void print_deaths(const struct figures_pool *pool, FILE *out)
@@ -207,7 +245,7 @@ static void print_deaths(const struct figures_pool *pool, FILE *out)
 static void print_workers(const struct figures_pool *pool, double now, bool colours, FILE *out)
 {
 	static const char *const titles[] = { ">SLOT", ">PID", ">GEN", "STATE", ">AGE", ">REQUESTS",
-		">CONN", ">CPU", ">MEMORY", ">LAST", ">TIME", "REQUEST" };
+		">CONN", ">CPU", ">MEMORY", ">IN", ">OUT", ">TOTAL", ">LAST", ">TIME", "REQUEST" };
 	struct table *table = table_new(titles, sizeof(titles) / sizeof(titles[0]));
 	char min[PRINT_WIDTH], max[PRINT_WIDTH], wanted[PRINT_WIDTH];
 
@@ -217,6 +255,7 @@ static void print_workers(const struct figures_pool *pool, double now, bool colo
 		pool->program, print_number(pool->wanted, wanted), print_number(pool->min, min),
 		print_number(pool->max, max));
 	print_listeners(pool, out);
+	print_requests(pool, out);
 	print_deaths(pool, out);
 	for (size_t i = 0; i < pool->worker_count; i++)
 		add_worker(table, &pool->workers[i], now);

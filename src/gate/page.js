@@ -53,6 +53,8 @@ function number(n) {
 
 function seconds(s) {
 	if (!known(s) || s < 0) return "\u2013";
+	if (s > 0 && s < 0.0009995) return (s * 1e6).toFixed(0) + " \u00b5s";
+	if (s > 0 && s < 0.0995) return (s * 1e3).toFixed(s < 0.00995 ? 1 : 0) + " ms";
 	if (s < 10) return s.toFixed(2) + " s";
 	s = Math.round(s);
 	if (s < 60) return s + " s";
@@ -214,7 +216,10 @@ function describe(w) {
 	if (w.request) parts.push((w.request.method + " " + w.request.path).trim() + " for " +
 		seconds(w.request.seconds));
 	if (known(w.requests)) parts.push(many(w.requests, "request"));
+	if (known(w.total_seconds)) parts.push("in " + seconds(w.total_seconds) + " altogether");
 	if (known(w.last_seconds)) parts.push("the last took " + seconds(w.last_seconds));
+	if (known(w.bytes_out))
+		parts.push(bytes(w.bytes_in) + " received, " + bytes(w.bytes_out) + " sent");
 	if (known(w.connections)) parts.push(many(w.connections, "connection"));
 	if (known(w.cpu_seconds)) parts.push("processor " + seconds(w.cpu_seconds));
 	if (known(w.resident_bytes)) parts.push("memory " + bytes(w.resident_bytes));
@@ -273,7 +278,7 @@ function factsOf(pool) {
 	if (pool.latency && pool.latency.count > 0 && pool.latency.buckets.length > 1)
 		parts.push(within(pool.latency, 50), within(pool.latency, 95));
 	if (known(pool.bytes_out))
-		parts.push(bytes(pool.bytes_in) + " in, " + bytes(pool.bytes_out) + " out");
+		parts.push(bytes(pool.bytes_in) + " received, " + bytes(pool.bytes_out) + " sent");
 	const ended = [["exited", d.exited], ["by a signal", d.signal], ["by timeout", d.timeout],
 		["before ready", d.failed_start], ["retired", d.retired]].filter(([, n]) => n > 0);
 	if (ended.length)
@@ -397,7 +402,7 @@ function showEvents(events) {
 	if (mark === shownEvents) return;
 	shownEvents = mark;
 	$("events").replaceChildren(...events.map((e) => {
-		const line = make("li", null, ["err", "warning"].includes(e.level) ? e.level : "");
+		const line = make("li", null, ["error", "warning"].includes(e.level) ? e.level : "");
 		make("time", line, "", clock(e.at));
 		make("b", line, "", e.level);
 		make("span", line, "", e.text);
@@ -417,6 +422,18 @@ function failure(what, changes) {
 		changes.last.reason : "";
 }
 
+// How programs are retired, where that can cut a request or take long.
+function retirementOf(status) {
+	if (!status.pools.some((p) => p.kind === "command")) return "";
+	if (status.retirement === "signal")
+		return "Programs are told to stop wherever they are, which can cut a request: " +
+			"preforkd may not look into them.";
+	if (status.retirement === "stop")
+		return "Programs are retired when they are found without a connection, which in a " +
+			"pool that is never idle can take until stop-timeout: they cannot be traced.";
+	return "";
+}
+
 function show(status, now) {
 	const sick = status.pools.some((p) => !p.healthy);
 	const well = status.state === "serving" && !sick;
@@ -427,6 +444,8 @@ function show(status, now) {
 	say($("about"), "version " + status.version + ", pid " + status.pid);
 	say($("failed"), bad);
 	$("failed").hidden = bad === "";
+	say($("retirement"), retirementOf(status));
+	$("retirement").hidden = $("retirement").textContent === "";
 	document.title = (sick ? "\u25b2 " : "") + "preforkd";
 	showIcon(well ? "2b7a57" : "c62b2b");
 	showTiles(status, showPools(status, now));

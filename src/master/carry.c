@@ -97,6 +97,17 @@ struct shelf { /* a scoreboard */
 	unsigned slots, layout;
 };
 
+struct leaf { /* of it: a worker's page */
+	int fd;
+	unsigned slot;
+};
+
+static const struct state_row leaf_rows[] = {
+	STATE_ROW(FD, struct leaf, fd, 0),
+	STATE_ROW(NUMBER, struct leaf, slot, 4 * CONF_WORKERS_MAX),
+	STATE_END,
+};
+
 static const struct state_row shelf_rows[] = {
 	STATE_ROW(FD, struct shelf, fd, 0),
 	STATE_ROW(NUMBER, struct shelf, slots, 4 * CONF_WORKERS_MAX),
@@ -168,19 +179,29 @@ static void save_member(const struct member *m, struct state_out *out)
 		output_save(m->watch->output, out);
 }
 
+static void save_board(const struct pool *pool, struct state_out *out)
+{
+	struct shelf shelf = { .fd = board_fd(pool->board, 0),
+		.slots = board_slots(pool->board),
+		.layout = BOARD_LAYOUT };
+
+	state_put(out, "board", shelf_rows, &shelf);
+	for (unsigned s = 1; s <= pool->roster.slots; s++) {
+		struct leaf leaf = { .fd = board_fd(pool->board, s), .slot = s };
+
+		if (pool->roster.members[s].watch != NULL && leaf.fd >= 0)
+			state_put(out, "page", leaf_rows, &leaf);
+	}
+}
+
 void carry_save(const struct pool *pool, struct state_out *out)
 {
 	struct room room = { .slots = pool->roster.slots };
 
 	state_put(out, "pool", pool_rows, pool);
 	state_put(out, "roster", room_rows, &room);
-	if (pool->board != NULL) {
-		struct shelf shelf = { .fd = board_fd(pool->board),
-			.slots = board_slots(pool->board),
-			.layout = BOARD_LAYOUT };
-
-		state_put(out, "board", shelf_rows, &shelf);
-	}
+	if (pool->board != NULL)
+		save_board(pool, out);
 	if (pool->current != NULL)
 		save_generation(pool, pool->current, out);
 	for (const struct generation *g = pool->retired; g != NULL; g = g->next_retired)
@@ -229,6 +250,15 @@ static int restore_board(struct pool *pool, struct state_in *in, struct err *err
 	pool->board = shelf.fd < 0 ? NULL : board_adopt(shelf.fd, shelf.slots);
 	if (pool->board == NULL)
 		return err_set(err, EX_OSERR, "pool %s: cannot map its scoreboard", pool->name);
+	while (state_has(in, "page")) {
+		struct leaf leaf = { .fd = -1 };
+
+		if (state_take(in, "page", leaf_rows, &leaf, err) != 0)
+			return -1;
+		if (board_adopt_page(pool->board, leaf.slot, leaf.fd) != 0)
+			return err_set(err, EX_OSERR,
+				"pool %s: cannot map a page of its scoreboard", pool->name);
+	}
 	return 0;
 }
 
@@ -286,7 +316,7 @@ static int take_seat(struct pool *pool, struct watch *w, struct seat *seat, stru
 	if (g == NULL || w->pid <= 1 || w->slot == 0 || w->slot > pool->roster.slots ||
 		pool->roster.members[w->slot].watch != NULL ||
 		(g->conf->kind != CONF_COMMAND &&
-			(pool->board == NULL || w->slot > board_slots(pool->board))))
+			(pool->board == NULL || board_fd(pool->board, w->slot) < 0)))
 		return err_set(
 			err, EX_SOFTWARE, "pool %s: the state has an odd worker", pool->name);
 	w->conf = g->conf;

@@ -317,7 +317,9 @@ static int start_member(struct pool *pool, struct generation *g, uint64_t now, s
 	if (slot == 0)
 		return err_set(err, EX_OSERR, "pool %s: no slot is free", pool->name);
 	if (!command) {
-		board_clear(pool->board, slot);
+		if (board_prepare(pool->board, slot) != 0)
+			return err_set(err, EX_OSERR, "pool %s: cannot make a page: %s", pool->name,
+				strerror(errno));
 		board_listen(pool->board, slot); /* nobody may look until its first request */
 	}
 	accessfile_mend(&g->access);
@@ -326,7 +328,8 @@ static int start_member(struct pool *pool, struct generation *g, uint64_t now, s
 		.slot = slot,
 		.listeners = command ? &g->listener_fds[listener] : g->listener_fds,
 		.listener_count = command ? 1 : g->listener_count,
-		.board_fd = command ? -1 : board_fd(pool->board),
+		.shared_fd = command ? -1 : board_fd(pool->board, 0),
+		.board_fd = command ? -1 : board_fd(pool->board, slot),
 		.handover = pool->handover.fds,
 		.bell_fd = command ? -1 : pool->bell,
 		.access_fd = g->access.ends[1],

@@ -123,6 +123,7 @@ struct watch *watch_start(const struct watch_context *context, const struct watc
 		.master = getpid(),
 		.listeners = seat->listeners,
 		.listener_count = seat->listener_count,
+		.shared_fd = seat->shared_fd,
 		.board_fd = seat->board_fd,
 		.handover = { seat->handover[0], seat->handover[1] },
 		.bell_fd = seat->bell_fd,

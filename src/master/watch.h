@@ -62,7 +62,7 @@ struct watch_seat {
 	unsigned slot;
 	int *listeners;
 	size_t listener_count;
-	int board_fd;                      /* -1: none */
+	int shared_fd, board_fd;           /* -1: none */
 	const int *handover;               /* two descriptors; -1: none */
 	int bell_fd, access_fd;            /* -1: none */
 	uint64_t max_requests, max_memory; /* of this worker, 0: no limit; inside preforkd */

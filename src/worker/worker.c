@@ -52,6 +52,7 @@ static void arrange_descriptors(const struct job *job)
 		fail(job, EX_OSERR, "cannot arrange descriptors");
 	keep[n++] = job->start_fd;
 	if (!command) {
+		keep[n++] = job->shared_fd;
 		keep[n++] = job->board_fd;
 		keep[n++] = job->lifeline_fd;
 		keep[n++] = job->bell_fd;
@@ -243,7 +244,7 @@ void worker_main(const struct job *job)
 	bool command = job->pool->kind == CONF_COMMAND;
 
 	arrange_descriptors(job);
-	if (!command && board_sit(job->board_fd, job->slot, job->bell_fd, &seat) != 0)
+	if (!command && board_sit(job->shared_fd, job->board_fd, job->bell_fd, &seat) != 0)
 		fail(job, EX_OSERR, "cannot map the scoreboard");
 	char **environment = make_environment(job);
 	set_limits(job);

@@ -17,6 +17,13 @@ def worker(slot, **more):
             "connections": 0, "cpu_seconds": 0.5, "resident_bytes": 3 << 20, **more}
 
 
+def latency(*counts):
+    """Of requests that took up to 1 ms, up to 10 ms, and longer."""
+    below = [sum(counts[:i + 1]) for i in range(3)] if counts else [0, 0, 0]
+    return {"buckets": [{"le": le, "count": n} for le, n in zip((0.001, 0.01, None), below)],
+            "sum": 0.004 * below[-1], "count": below[-1]}
+
+
 def pool(name="www", workers=4, **more):
     """One pool; workers: how many, or their list."""
     listed = [worker(i + 1) for i in range(workers)] if isinstance(workers, int) else workers
@@ -30,7 +37,7 @@ def pool(name="www", workers=4, **more):
                         "live": len(listed), **count},
             "requests": 1234, "bytes_in": 1, "bytes_out": 2, "spawned": len(listed),
             "died": {"exited": 0, "signal": 0, "timeout": 0, "failed_start": 0, "retired": 0},
-            "backoff": {"active": False, "delay": 0.0, "ends_in": 0.0}, "latency": None,
+            "backoff": {"active": False, "delay": 0.0, "ends_in": 0.0}, "latency": latency(),
             "list": listed, **more}
 
 
@@ -40,7 +47,7 @@ def status(*pools, **more):
             "started": time.time() - 1000, "state": "serving",
             "reloads": {"done": 0, "failed": 0, "last": last},
             "upgrades": {"done": 0, "failed": 0, "last": last},
-            "gate": {"pid": os.getpid(), "restarts": 0},
+            "retirement": "trace", "gate": {"pid": os.getpid(), "restarts": 0},
             "pools": list(pools) or [pool()], "events": [], **more}
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from ctl import CTL, Ctl
 from daemon import TOP
-from fakegate import pool, says_status, worker
+from fakegate import latency, pool, says_status, worker
 from terminal import Terminal
 
 NASTY = "a\x1b[31mb\x1b]0;title\x07c\x9b2Jd\u202ee\r\nf\x08g\x7f"
@@ -156,6 +156,35 @@ def test_status_table(fake):
     row = re.search(r"^ +2 +4002 .*$", out, re.M).group(0).split()
     assert row[2:4] == ["1", "busy"] and row[-3:] == ["1m15s", "GET", "/slow"]
     assert "listens on 127.0.0.1:9000: 0 of 4096 wait, 3 at most so far" in out
+
+
+@pytest.mark.quick
+def test_status_of_time_and_bytes(fake):
+    """Of programs, which do not tell, no word of it, and dashes."""
+    says_status(fake, pool(latency=latency(50, 44, 6), bytes_in=2048, bytes_out=5 << 20),
+                pool("php", [worker(1, requests=None, last_seconds=None, total_seconds=None,
+                                    bytes_in=None, bytes_out=None)], kind="command", requests=None,
+                     bytes_in=None, bytes_out=None, latency=None))
+    www, php = fake.ctl.do("status", "-v").split("\npool php: ")
+    assert "\n1234 requests, 2.0K received, 5.0M sent; half of them within 1.0ms, 95% within >10ms, " \
+        "4.0ms on average\n" in www
+    assert "within" not in php and "received" not in php
+    titles = re.search(r"^ *SLOT.*", www, re.M).group(0).split()
+    for text, figures in ((www, ["0", "0.50s", "3.0M", "100", "2.0K", "1.50s", "10ms"]),
+                          (php, ["0", "0.50s", "3.0M", "-", "-", "-", "-"])):
+        row = re.search(r"^ +1 +4001 .*$", text, re.M).group(0).split()
+        assert row[titles.index("CONN"):titles.index("TIME")] == figures
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("kind, way, said", [
+    ("command", "trace", None), ("app", "signal", None), ("command", "signal", "can cut a request"),
+    ("command", "stop", "can take until stop-timeout"), ("command", NASTY, None)])
+def test_status_says_how_programs_are_retired(fake, kind, way, said):
+    """Where there are programs, and it is not the best way; which is no reason for exit code 150."""
+    says_status(fake, pool("www"), pool("other", kind=kind), retirement=way)
+    out = fake.ctl.do("status")
+    assert said in out if said else "programs" not in out
 
 
 @pytest.mark.quick

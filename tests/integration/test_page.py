@@ -10,7 +10,7 @@ from selenium.webdriver.common.keys import Keys
 
 import fcgi
 from browser import Browser
-from daemon import APPS, TOP, free_port, make, wait_for
+from daemon import APPS, BINARY, TOP, free_port, make, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +69,12 @@ def test_loads_and_updates(site, page):
         fcgi.get(site.sock)
     page.wait("#tiles", "7 so far")
     page.wait("article", "7 requests")
+    assert re.search("50 % within .* 95 % within .* B received, .* B sent", page.text("article"))
+    cell = "[...document.querySelectorAll('.cells .cell')]"
+    page.run(cell + ".find((_, i) => before.status.pools[0].list[i].requests > 0).click()")
+    page.wait(".one", "altogether")
+    assert re.search("in .* altogether, the last took .* received, .* sent, 0 connections",
+                     page.text(".one"))
     assert page.run("return document.querySelector('.plot .line').getAttribute('d')").startswith("M")
     assert "requests per second: " in page.run(
         "return document.querySelector('.plot svg').getAttribute('aria-label')")
@@ -117,6 +123,28 @@ def test_shows_a_back_off(site, page):
     page.wait("article .state", "serving")
     page.wait("#state", "serving")
     assert page.text(".why") == ""
+
+
+@pytest.mark.root
+def test_says_how_programs_are_retired(site, page):
+    """Where that can cut a request: a daemon that may not look into programs, once it has one."""
+    site.binary = site.dir + "/weak"
+    with open(site.binary, "w", encoding="utf-8") as f:
+        f.write("#!/bin/sh\nexec setpriv --bounding-set -sys_ptrace --inh-caps -sys_ptrace %s \"$@\"\n"
+                % BINARY)
+    os.chmod(site.binary, 0o755)
+    site.write(site.pool(workers=1))
+    site.start()
+    page.open(site.url)
+    page.wait("#state", "serving")
+    assert page.text("#retirement") == ""
+    site.write(site.pool(workers=1), site.pool("php", listen=site.dir + "/php.sock",
+                                               command=APPS + "/plain", workers=1))
+    assert site.reload() == "ok"
+    page.wait("#retirement", "which can cut a request")
+    said = [page.run("return retirementOf({ retirement: arguments[0], pools: [{ kind: 'command' }] })",
+                     way) for way in ("trace", "stop", "?")]
+    assert said[0] == said[2] == "" and "until stop-timeout" in said[1]
 
 
 def test_survives_a_reload(site, page):
@@ -248,10 +276,11 @@ def test_numbers(site, page):
     for call, text in (
             ("number(null)", "\u2013"), ("number(0.25)", "0.3"),
             ("number(1234567)", "1\u202f234\u202f567"),
-            ("seconds(0.5)", "0.50 s"), ("seconds(61)", "1 min 1 s"), ("seconds(7260)", "2 h 1 min"),
+            ("seconds(0.5)", "0.50 s"), ("seconds(0.00005)", "50 \u00b5s"),
+            ("seconds(0.0025)", "2.5 ms"), ("seconds(0)", "0.00 s"), ("seconds(61)", "1 min 1 s"), ("seconds(7260)", "2 h 1 min"),
             ("seconds(90000)", "1 d 1 h"), ("seconds(null)", "\u2013"), ("bytes(999)", "999 B"),
             ("bytes(1024)", "1.0 KiB"), ("bytes(1 << 30)", "1.0 GiB"),
-            ("within(latency, 50)", "50 % within 0.01 s"),
+            ("within(latency, 50)", "50 % within 10 ms"),
             ("within(latency, 95)", "95 % within 0.10 s"),
             ("within(latency, 100)", "100 % in longer than 0.10 s")):
         assert page.run("""

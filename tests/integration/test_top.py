@@ -7,7 +7,7 @@ import pytest
 
 from ctl import CTL
 from daemon import wait_for
-from fakegate import FakeGate, pool, says_status, status, worker
+from fakegate import FakeGate, latency, pool, says_status, status, worker
 from terminal import Terminal
 
 
@@ -32,6 +32,41 @@ def test_top_shows_and_quits(fake):
         terminal.press(b"q")
         assert terminal.end() == 0
         assert b"\x1b[?25h" in terminal.raw  # the cursor is back
+
+
+@pytest.mark.quick
+def test_top_shows_time_and_bytes(fake):
+    """Of the last second; and on a wide terminal what each worker has done."""
+    count = iter(range(1000))
+
+    def later():
+        n = next(count)
+        return 200, status(pool("www", [worker(1)], latency=latency(5, 60 * n, 40 * n),
+                                bytes_in=n << 12, bytes_out=n << 20),
+                           pool("php", [worker(2, bytes_in=None, last_seconds=None)], kind="command",
+                                requests=None, bytes_in=None, bytes_out=None, latency=None))
+    fake.answers["GET /status"] = later
+    with top(fake, columns=150) as terminal:
+
+        def figures(name, *titles):
+            head, row = (next((line.split() for line in terminal.lines() if line.startswith(word)), [])
+                         for word in ("POOL", name + " "))
+            return [row[head.index(title)] for title in titles] if len(row) == len(head) > 12 else []
+
+        wait_for(lambda: figures("www", "P50", "P95") == ["10ms", ">10ms"])
+        wait_for(lambda: re.match(r"\d\d\dK 4.0K|4.0K [\d.]+[MK]",
+                                  " ".join(figures("www", "IN/S", "OUT/S"))))
+        assert figures("php", "P50", "P95", "IN/S", "OUT/S") == 4 * ["-"]
+        head, one, two = ([line.split() for line in terminal.lines() if re.search(word, line)][0]
+                          for word in ("SLOT", " 4001 ", " 4002 "))
+        at = [head.index(title) for title in ("CONN", "IN", "OUT", "TOTAL", "LAST")]
+        assert [one[i] for i in at] == ["0", "100", "2.0K", "1.50s", "10ms"]
+        assert [two[i] for i in at] == ["0", "-", "2.0K", "1.50s", "-"]
+        terminal.resize(24, 100)
+        terminal.wait("REQUESTS  REQUEST")
+        assert "CONN" not in terminal.text()
+        terminal.press(b"q")
+        assert terminal.end() == 0
 
 
 @pytest.mark.quick

@@ -26,13 +26,23 @@ struct both {
 
 static const struct board_answer short_one = { .us = 1 };
 
+/* A new worker takes the seat. */
+static void sit_again(struct both *b)
+{
+	assert_int_equal(board_prepare(b->board, SLOT), 0);
+	assert_int_equal(board_sit(dup(board_fd(b->board, 0)), dup(board_fd(b->board, SLOT)),
+				 b->bell, &b->seat),
+		0);
+}
+
 static struct both open_both(void)
 {
 	struct both b = { .board = board_create(3),
 		.bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
 
 	assert_non_null(b.board);
-	assert_int_equal(board_sit(dup(board_fd(b.board)), SLOT, b.bell, &b.seat), 0);
+	assert_int_equal(board_prepare(b.board, SLOT - 1), 0);
+	sit_again(&b);
 	return b;
 }
 
@@ -177,7 +187,8 @@ static void test_hostile_page(void **unused)
 	}
 	board_read_figures(b.board, SLOT - 1, &other);
 	assert_true(other.requests == 0 && other.total_us == 0);
-	board_clear(b.board, SLOT);
+	sit_again(&b);
+	memset(page, 0xff, 4096); /* it goes on */
 	f = figures_of(&b);
 	assert_true(f.requests == 0 && f.buckets[0] == 0 && f.connections == 0);
 	close_both(&b);
@@ -192,10 +203,15 @@ static void test_figures_survive_growth_and_adoption(void **unused)
 	answer(&b, 7, 8, 9);
 	assert_int_equal(figures_of(&b).requests, 1);
 	assert_int_equal(board_grow(b.board, 200), 0);
+	assert_int_equal(board_fd(b.board, 200), -1);
+	assert_int_equal(board_prepare(b.board, 200), 0);
 	board_read_figures(b.board, 200, &f);
 	assert_true(f.requests == 0 && figures_of(&b).bytes_in == 8);
-	struct board *next = board_adopt(dup(board_fd(b.board)), 200);
+	struct board *next = board_adopt(dup(board_fd(b.board, 0)), 200);
 	assert_non_null(next);
+	assert_int_equal(board_adopt_page(next, SLOT, dup(board_fd(b.board, SLOT))), 0);
+	assert_int_equal(board_adopt_page(next, SLOT, dup(board_fd(b.board, SLOT))), -1);
+	assert_int_equal(board_adopt_page(next, 201, 0), -1);
 	board_read_figures(next, SLOT, &f);
 	assert_true(f.requests == 1 && f.bytes_out == 9);
 	board_destroy(next);
@@ -246,7 +262,6 @@ static void test_no_ring_is_lost(void **unused)
 		if (!has_rung(&shared) && !said.busy)
 			lost++;
 		board_end(&shared.seat, &short_one);
-		board_clear(shared.board, SLOT);
 		atomic_store(&turn, 2 * i + 2);
 	}
 	pthread_join(worker, NULL);

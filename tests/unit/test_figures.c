@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,6 +137,70 @@ static void test_order(void **state)
 	figures_free(f);
 }
 
+#define BUCKETS(a, b, c, sum)                                                      \
+	"{\"pid\": 1, \"pools\": [{\"latency\": {\"sum\": " sum ", \"buckets\": [" \
+	"{\"le\": 0.001, \"count\": " a "}, {\"le\": 0.1, \"count\": " b "},"      \
+	" {\"le\": null, \"count\": " c "}]}}]}"
+
+static void test_latency(void **state)
+{
+	static const char *const bad[] = { BUCKETS("5", "4", "9", "1"), BUCKETS("5", "9", "8", "1"),
+		BUCKETS("null", "1", "2", "1"), BUCKETS("1", "2", "3", "null"),
+		"{\"pools\": [{\"latency\": null}]}", "{\"pools\": [{\"latency\": {}}]}",
+		"{\"pools\": [{\"latency\": {\"sum\": 1, \"buckets\": [{\"le\": 2, \"count\": 1},"
+		" {\"le\": 1, \"count\": 2}, {\"le\": null, \"count\": 3}]}}]}" };
+	struct figures *before = read_text(BUCKETS("0", "0", "100", "200"));
+	struct figures *f = read_text(BUCKETS("50", "99", "200", "200.5"));
+
+	(void)state;
+	assert_true(figures_within(&f->pools[0].latency, 25) == 0.001);
+	assert_true(figures_within(&f->pools[0].latency, 26) == 0.1);
+	assert_true(isinf(figures_within(&f->pools[0].latency, 95)));
+	assert_true(figures_mean(&f->pools[0].latency) == 200.5 / 200);
+	assert_true(figures_within(&f->pools[0].recent, 50) == -1);
+	rates_fill(f, before, 1);
+	assert_true(figures_within(&f->pools[0].recent, 50) == 0.001);
+	assert_true(figures_within(&f->pools[0].recent, 95) == 0.1);
+	assert_true(figures_mean(&f->pools[0].recent) == 0.005);
+	rates_fill(before, f, 1); /* which goes back */
+	assert_true(figures_within(&before->pools[0].recent, 50) == -1);
+	figures_free(before);
+	figures_free(f);
+	for (size_t i = 0; i < COUNT(bad); i++) {
+		f = read_text(bad[i]);
+		assert_true(figures_within(&f->pools[0].latency, 50) == -1);
+		assert_true(figures_mean(&f->pools[0].latency) == -1);
+		figures_free(f);
+	}
+}
+
+static void test_retirement(void **state)
+{
+	static const struct {
+		const char *json, *word;
+	} cases[] = {
+		{ "{\"retirement\": \"signal\", \"pools\": [{\"kind\": \"app\"}]}", NULL },
+		{ "{\"retirement\": \"trace\", \"pools\": [{\"kind\": \"command\"}]}", NULL },
+		{ "{\"pools\": [{\"kind\": \"command\"}]}", NULL },
+		{ "{\"retirement\": \"stop\", \"pools\": [{\"kind\": \"command\"}]}", "traced" },
+		{ "{\"retirement\": \"signal\", \"pools\": [{\"kind\": \"app\"},"
+		  " {\"kind\": \"command\"}]}",
+			"cut a request" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct figures *f = read_text(cases[i].json);
+		const char *said = figures_retirement(f);
+
+		if (cases[i].word == NULL)
+			assert_null(said);
+		else
+			assert_non_null(strstr(said, cases[i].word));
+		figures_free(f);
+	}
+}
+
 static void test_texts(void **state)
 {
 	char out[PRINT_WIDTH];
@@ -148,7 +213,13 @@ static void test_texts(void **state)
 	assert_string_equal(print_bytes(1048575, out), "1.0M");
 	assert_string_equal(print_bytes(INT64_MAX, out), "8.0E");
 	assert_string_equal(print_seconds(-1, out), "-");
-	assert_string_equal(print_seconds(0, out), "0.00s");
+	assert_string_equal(print_seconds(0, out), "0s");
+	assert_string_equal(print_seconds(0.00005, out), "50us");
+	assert_string_equal(print_seconds(0.0009996, out), "1.0ms");
+	assert_string_equal(print_seconds(0.0025, out), "2.5ms");
+	assert_string_equal(print_seconds(0.00996, out), "10ms");
+	assert_string_equal(print_seconds(0.0996, out), "0.10s");
+	assert_string_equal(print_seconds(2, out), "2.00s");
 	assert_string_equal(print_seconds(9.996, out), "10s");
 	assert_string_equal(print_seconds(59.6, out), "1m00s");
 	assert_string_equal(print_seconds(7261, out), "2h01m");
@@ -167,6 +238,8 @@ int main(void)
 		cmocka_unit_test(test_foreign_text),
 		cmocka_unit_test(test_rates),
 		cmocka_unit_test(test_order),
+		cmocka_unit_test(test_latency),
+		cmocka_unit_test(test_retirement),
 		cmocka_unit_test(test_texts),
 	};
 
