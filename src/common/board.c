@@ -41,6 +41,15 @@ struct board_page {
 };
 static_assert(sizeof(struct board_page) <= PAGE, "it is one page");
 
+/* Page 0: the application's cells, and what the pool's workers have in common. */
+struct board_common {
+	uint64_t cells[BOARD_SHARED_CELLS];
+	_Atomic uint32_t reopens; /* of the access log; counted by the master */
+	_Atomic uint32_t failing; /* it cannot be written, and somebody has said so */
+	_Atomic uint64_t lost;    /* lines of it that nobody has told of */
+};
+static_assert(sizeof(struct board_common) <= PAGE, "it is one page");
+
 /* The most that a worker has said, for whoever reads it the next time. */
 struct seen {
 	uint64_t counters[COUNTERS];
@@ -237,6 +246,13 @@ void board_read_figures(const struct board *board, unsigned slot, struct board_f
 		atomic_load_explicit(&page->connections, memory_order_relaxed), CONNECTIONS_MAX);
 }
 
+void board_reopened(const struct board *board)
+{
+	struct board_common *common = (struct board_common *)(void *)board->map;
+
+	atomic_fetch_add(&common->reopens, 1);
+}
+
 void board_listen(const struct board *board, unsigned slot)
 {
 	atomic_store_explicit(&page_of(board, slot)->listened, 1, memory_order_relaxed);
@@ -253,7 +269,8 @@ int board_sit(int fd, unsigned slot, int bell, struct board_seat *seat)
 	if (shared == MAP_FAILED || own == MAP_FAILED)
 		return -1;
 	close(fd);
-	seat->shared = shared;
+	seat->common = shared;
+	seat->shared = seat->common->cells;
 	seat->page = own;
 	seat->bell = bell;
 	return 0;
@@ -329,6 +346,29 @@ void board_end(const struct board_seat *seat, const struct board_answer *answer)
 void board_hold(const struct board_seat *seat, unsigned connections)
 {
 	atomic_store_explicit(&seat->page->connections, connections, memory_order_relaxed);
+}
+
+uint32_t board_reopens(const struct board_seat *seat)
+{
+	return atomic_load(&seat->common->reopens);
+}
+
+void board_lost_line(const struct board_seat *seat)
+{
+	atomic_fetch_add(&seat->common->lost, 1);
+}
+
+bool board_log_fails(const struct board_seat *seat)
+{
+	return atomic_exchange(&seat->common->failing, 1) == 0;
+}
+
+uint64_t board_log_works(const struct board_seat *seat)
+{
+	if (atomic_load_explicit(&seat->common->failing, memory_order_relaxed) == 0 ||
+		atomic_exchange(&seat->common->failing, 0) == 0)
+		return 0;
+	return atomic_exchange(&seat->common->lost, 0);
 }
 
 void board_set_wish(const struct board_seat *seat, enum board_wish wish)

@@ -70,6 +70,9 @@ struct board_request {
 };
 void board_read_request(const struct board *board, unsigned slot, struct board_request *out);
 
+/* The access log is another file from now on: all workers of the pool see that. */
+void board_reopened(const struct board *board);
+
 /* The worker in this slot is to ring the bell when it next begins a request; once. One that has
  * begun before is seen by board_read() after this. */
 void board_listen(const struct board *board, unsigned slot);
@@ -78,6 +81,7 @@ void board_listen(const struct board *board, unsigned slot);
  * wakes the master; non-blocking. -1 and errno on failure. */
 struct board_seat {
 	struct board_page *page;
+	struct board_common *common;
 	uint64_t *shared; /* BOARD_SHARED_CELLS cells */
 	int bell;
 };
@@ -93,6 +97,14 @@ struct board_answer {
 void board_end(const struct board_seat *seat, const struct board_answer *answer);
 /* So many connections are open. */
 void board_hold(const struct board_seat *seat, unsigned connections);
+/* Another number than before: the access log is another file. */
+uint32_t board_reopens(const struct board_seat *seat);
+/* A line of it could not be written. */
+void board_lost_line(const struct board_seat *seat);
+/* None can be. True for one worker of the pool, until board_log_works(): it is to say so. */
+bool board_log_fails(const struct board_seat *seat);
+/* One was written. For one worker after board_log_fails(): so many were lost; else 0. */
+uint64_t board_log_works(const struct board_seat *seat);
 /* Says it once for each change, and wakes the master. */
 void board_set_wish(const struct board_seat *seat, enum board_wish wish);
 

@@ -73,7 +73,9 @@ struct conf_pool {
 	int nice;
 	uint64_t limit_nofile, limit_core, limit_as; /* or CONF_UNLIMITED, CONF_INHERIT */
 	bool no_new_privileges;
-	char *output; /* "log", "null" or an absolute path */
+	char *output;        /* "log", "null" or an absolute path */
+	char *access_log;    /* absolute path; NULL: none */
+	char *access_format; /* for logformat_compile() */
 
 	struct conf_place place;             /* of the section's first line */
 	struct conf_place at[CONF_KEYS_MAX]; /* by row of the key table */

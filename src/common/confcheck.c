@@ -59,6 +59,16 @@ static void check_recycling(const struct conf_pool *pool, struct conferr *mistak
 			"max-memory, or the program's own limit (PHP_FCGI_MAX_REQUESTS)");
 }
 
+/* Nor could anybody write down what they were. */
+static void check_access_log(const struct conf_pool *pool, struct conferr *mistakes)
+{
+	if (pool->kind == CONF_COMMAND && pool->access_log != NULL)
+		conferr_add(mistakes, *place_of(pool, "access-log"), EX_CONFIG,
+			"access-log: the requests of a command cannot be seen from outside: use "
+			"the web "
+			"server's log");
+}
+
 static void say_twice(const struct conf_pool *pool, const struct conf_pool *other, const char *text,
 	struct conferr *mistakes)
 {
@@ -127,6 +137,7 @@ void confcheck_pools(const struct conf *conf, struct conferr *mistakes)
 		check_workers(conf->pools[p], mistakes);
 		check_counts(conf->pools[p], mistakes);
 		check_recycling(conf->pools[p], mistakes);
+		check_access_log(conf->pools[p], mistakes);
 		for (size_t i = 0; i < conf->pools[p]->listen_count; i++)
 			check_address(conf, p, i, mistakes);
 	}

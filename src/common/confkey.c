@@ -181,6 +181,12 @@ static const struct confkey keys[] = {
 	{ CONFKEY_POOL, "output", VALUE(SINK, POOL(output), .choices = outputs),
 		"log", workers,
 		"where the workers' stdout and stderr go: log, a path or null" },
+	{ CONFKEY_POOL, "access-log", VALUE(PATH, POOL(access_log)),
+		"", workers,
+		"file with a line for each request; empty: none" },
+	{ CONFKEY_POOL, "access-format", VALUE(FORMAT, POOL(access_format)),
+		"combined", workers,
+		"what is in such a line: common, combined, json, or text with %{FIELD}" },
 };
 /* clang-format on */
 

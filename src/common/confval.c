@@ -17,6 +17,7 @@
 #include "common/conf.h"
 #include "common/conflist.h"
 #include "common/confword.h"
+#include "common/logformat.h"
 
 struct slot {
 	const struct confval *value;
@@ -110,6 +111,16 @@ static int set_sink(const struct slot *slot, const char *text)
 		return -1;
 	return err_set(slot->err, EX_CONFIG, "\"%s\" is not %s, %s or an absolute path", text,
 		choices[0], choices[1]);
+}
+
+static int set_format(const struct slot *slot, const char *text)
+{
+	struct logformat *format = logformat_compile(text, slot->err);
+
+	if (format == NULL)
+		return -1;
+	logformat_free(format);
+	return keep(slot, text);
 }
 
 static int set_choice(const struct slot *slot, const char *text)
@@ -387,6 +398,7 @@ static const struct type types[] = {
 	[CONFVAL_PATTERN] = { .optional = true, .set = set_pattern },
 	[CONFVAL_PATH] = { .optional = true, .set = set_path, .put = put_string },
 	[CONFVAL_SINK] = { .set = set_sink, .put = put_string },
+	[CONFVAL_FORMAT] = { .set = set_format, .put = put_string },
 	[CONFVAL_ENDPOINT] = { .optional = true, .set = set_endpoint, .put = put_string },
 	[CONFVAL_NAME] = { .optional = true, .set = set_name, .put = put_string },
 	[CONFVAL_CHOICE] = { .set = set_choice, .put = put_choice },

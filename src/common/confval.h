@@ -15,6 +15,7 @@ enum confval_type {
 	CONFVAL_PATH,     /* char *: absolute; empty: NULL */
 	CONFVAL_SINK,     /* char *: one of the choices, or an absolute path */
 	CONFVAL_ENDPOINT, /* char *: one address of the kind (enum address_kind) min; empty: NULL */
+	CONFVAL_FORMAT,   /* char *: for logformat_compile() */
 	CONFVAL_NAME,     /* char *: of a user or group; empty: NULL */
 	CONFVAL_CHOICE,   /* int: min for the first of the choices, and so on */
 	CONFVAL_UNSIGNED, /* unsigned, min to max */

@@ -23,6 +23,7 @@ struct job {
 	size_t listener_count;
 	int board_fd;          /* in-process pools only, else -1 */
 	int handover[2];       /* in-process: to siblings, from siblings; else -1 */
+	int access_fd;         /* in-process with an access log: where to look for it; else -1 */
 	int bell_fd;           /* in-process: eventfd(2) that wakes the master; else -1 */
 	uint64_t max_requests; /* in-process: after so many it takes no more; 0: no limit */
 	uint64_t max_memory;   /* in-process: the same for its resident size, bytes; 0: no limit */

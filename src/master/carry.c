@@ -117,6 +117,7 @@ struct era { /* a generation */
 	unsigned number, want;
 	struct conf_range range;
 	bool current;
+	struct accessfile access;
 };
 
 static const struct state_row era_rows[] = {
@@ -125,6 +126,9 @@ static const struct state_row era_rows[] = {
 	STATE_ROW(NUMBER, struct era, range.min, CONF_WORKERS_MAX),
 	STATE_ROW(NUMBER, struct era, range.max, CONF_WORKERS_MAX),
 	STATE_ROW(NUMBER, struct era, current, 1),
+	STATE_ROW(FD, struct era, access.fd, 0),
+	STATE_ROW(FD, struct era, access.ends[0], 0),
+	STATE_ROW(FD, struct era, access.ends[1], 0),
 	STATE_END,
 };
 
@@ -143,7 +147,8 @@ static void save_generation(
 	struct era era = { .number = g->number,
 		.want = g->want,
 		.range = g->range,
-		.current = g == pool->current };
+		.current = g == pool->current,
+		.access = g->access };
 
 	state_put(out, "generation", era_rows, &era);
 	for (size_t i = 0; i < g->listener_count; i++) {
@@ -231,7 +236,7 @@ static int restore_generation(
 	struct pool *pool, struct state_in *in, const struct carry_scene *scene, struct err *err)
 {
 	unsigned numbers[CONF_LISTEN_MAX];
-	struct era era = { 0 };
+	struct era era = { .access = ACCESSFILE_NONE };
 	size_t count = 0;
 
 	if (state_take(in, "generation", era_rows, &era, err) != 0)
@@ -245,8 +250,10 @@ static int restore_generation(
 	if (mine == NULL)
 		return err_set(
 			err, EX_SOFTWARE, "pool %s: the state lacks its configuration", pool->name);
-	struct generation *g =
-		generation_adopt(mine, era.number, scene->listeners, numbers, count, err);
+	const struct generation_parts parts = {
+		.listeners = numbers, .count = count, .access = era.access
+	};
+	struct generation *g = generation_adopt(mine, era.number, scene->listeners, &parts, err);
 	if (g == NULL)
 		return -1;
 	g->want = era.want;

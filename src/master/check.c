@@ -20,6 +20,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "common/append.h"
 #include "common/conf.h"
 #include "common/err.h"
 #include "common/log.h"
@@ -262,6 +263,8 @@ static void check_pool(const struct check *c)
 		check_path(c, "module", pool->chroot, pool->argv[0], S_IFREG);
 	if (pool->output[0] == '/' && log_file_check(pool->output, &err) != 0)
 		complain(c, "output", err.code, "%s", err.text);
+	if (pool->access_log != NULL && append_check(pool->access_log, &err) != 0)
+		complain(c, "access-log", err.code, "%s", err.text);
 }
 
 static void check_log(const struct conf *conf, struct err_list *errors)

@@ -20,6 +20,7 @@
 #include "common/conf.h"
 #include "common/err.h"
 #include "common/log.h"
+#include "master/accessfile.h"
 #include "master/generation.h"
 #include "master/guard.h"
 #include "master/handover.h"
@@ -214,12 +215,16 @@ void pool_cut(struct pool *pool, uint64_t now)
 
 void pool_reopen(struct pool *pool)
 {
-	if (pool->current != NULL)
-		output_sink_reopen(pool->current->sink);
-	if (pool->next != NULL)
-		output_sink_reopen(pool->next->sink);
-	for (const struct generation *g = pool->retired; g != NULL; g = g->next_retired)
-		output_sink_reopen(g->sink);
+	struct generation *const serving[] = { pool->current, pool->next, pool->retired };
+
+	for (size_t i = 0; i < 3; i++)
+		for (struct generation *g = serving[i]; g != NULL; g = g->next_retired)
+			generation_reopen(g);
+	if (pool->board != NULL)
+		board_reopened(pool->board);
+	for (size_t i = 0; i < 3; i++)
+		for (struct generation *g = serving[i]; g != NULL; g = g->next_retired)
+			accessfile_wake(&g->access);
 }
 
 void pool_drain(struct pool *pool, bool drains)
@@ -315,6 +320,7 @@ static int start_member(struct pool *pool, struct generation *g, uint64_t now, s
 		board_clear(pool->board, slot);
 		board_listen(pool->board, slot); /* nobody may look until its first request */
 	}
+	accessfile_mend(&g->access);
 	recycle_draw(g->conf, now, &limits);
 	struct watch_seat seat = { .conf = g->conf,
 		.slot = slot,
@@ -323,6 +329,7 @@ static int start_member(struct pool *pool, struct generation *g, uint64_t now, s
 		.board_fd = command ? -1 : board_fd(pool->board),
 		.handover = pool->handover.fds,
 		.bell_fd = command ? -1 : pool->bell,
+		.access_fd = g->access.ends[1],
 		.max_requests = limits.max_requests,
 		.max_memory = limits.max_memory,
 		.sink = g->sink };

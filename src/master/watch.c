@@ -126,6 +126,7 @@ struct watch *watch_start(const struct watch_context *context, const struct watc
 		.board_fd = seat->board_fd,
 		.handover = { seat->handover[0], seat->handover[1] },
 		.bell_fd = seat->bell_fd,
+		.access_fd = seat->access_fd,
 		.max_requests = seat->max_requests,
 		.max_memory = seat->max_memory,
 		.lifeline_fd = context->lifeline_fd,

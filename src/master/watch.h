@@ -64,7 +64,7 @@ struct watch_seat {
 	size_t listener_count;
 	int board_fd;                      /* -1: none */
 	const int *handover;               /* two descriptors; -1: none */
-	int bell_fd;                       /* -1: none */
+	int bell_fd, access_fd;            /* -1: none */
 	uint64_t max_requests, max_memory; /* of this worker, 0: no limit; inside preforkd */
 	struct output_sink *sink;
 };

@@ -171,6 +171,12 @@ static void fill_nothing(FCGX_Stream *stream)
 	stream->isClosed = 1;
 }
 
+static void look_at(struct stream_pipe *pipe, const unsigned char *bytes, size_t length)
+{
+	if (pipe->wants_answer)
+		answer_take(&pipe->answer, bytes, length);
+}
+
 /* One record of what has been written. */
 static void empty(FCGX_Stream *stream, int close)
 {
@@ -180,6 +186,8 @@ static void empty(FCGX_Stream *stream, int close)
 	(void)close;
 	if (stream->isClosed)
 		return;
+	if (data->type == FCGI_STDOUT)
+		look_at(data->pipe, data->buff + FCGI_HEADER, length);
 	fcgi_put_header(data->buff, (enum fcgi_type)data->type, data->pipe->conn->fcgi.id, length);
 	if (length > 0 && !send_all(data->pipe, data->buff, FCGI_HEADER + length)) {
 		fail(stream, errno);
@@ -322,6 +330,7 @@ void stream_finish(FCGX_Request *request, struct stream_pipe *pipe, uint32_t app
 	if (out->isClosed) /* by FCGX_FClose(), which has sent it */
 		end = begin + FCGI_HEADER;
 	size_t length = (size_t)(end - begin) - FCGI_HEADER;
+	look_at(pipe, begin + FCGI_HEADER, length);
 	fcgi_put_header(begin, FCGI_STDOUT, id, length);
 	if (length > 0) {
 		fcgi_put_header(end, FCGI_STDOUT, id, 0);

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "preforkd_app.h"
+#include "worker/answer.h"
 
 struct conn;
 struct conn_input;
@@ -27,6 +28,8 @@ struct stream_pipe {
 	bool ended;                   /* no request can follow */
 	bool late;                    /* because the client goes on sending */
 	uint64_t bytes_in, bytes_out; /* content of FCGI_STDIN and FCGI_STDOUT */
+	bool wants_answer;            /* what the application says is to be looked at */
+	struct answer answer;
 };
 
 /* Gives the request its streams, as new. -1: no memory. */

@@ -28,6 +28,7 @@
 #include "common/conf.h"
 #include "common/fds.h"
 #include "common/job.h"
+#include "worker/accesslog.h"
 #include "worker/report.h"
 #include "worker/serve.h"
 
@@ -40,7 +41,7 @@ static void fail(const struct job *job, int code, const char *what)
 
 static void arrange_descriptors(const struct job *job)
 {
-	int keep[CONF_LISTEN_MAX + 8];
+	int keep[CONF_LISTEN_MAX + 9];
 	size_t n = 0;
 	bool command = job->pool->kind == CONF_COMMAND;
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY);
@@ -54,6 +55,8 @@ static void arrange_descriptors(const struct job *job)
 		keep[n++] = job->board_fd;
 		keep[n++] = job->lifeline_fd;
 		keep[n++] = job->bell_fd;
+		if (job->access_fd >= 0)
+			keep[n++] = job->access_fd;
 		keep[n++] = job->handover[0];
 		keep[n++] = job->handover[1];
 		for (size_t i = 0; i < job->listener_count && i < CONF_LISTEN_MAX; i++)
@@ -235,6 +238,7 @@ static void run_program(const struct job *job, char **environment)
 
 void worker_main(const struct job *job)
 {
+	static struct accesslog log;
 	struct board_seat seat;
 	bool command = job->pool->kind == CONF_COMMAND;
 
@@ -243,13 +247,17 @@ void worker_main(const struct job *job)
 		fail(job, EX_OSERR, "cannot map the scoreboard");
 	char **environment = make_environment(job);
 	set_limits(job);
+	if (!command) {
+		environ = environment; /* the time zone is there */
+		if (!accesslog_open(&log, job, &seat))
+			fail(job, EX_OSERR, "cannot get the access log from the master");
+	}
 	enter_root(job);
 	drop_privileges(job);
 	enter_directory(job);
 	if (command)
 		run_program(job, environment);
-	environ = environment;
 	if (job->pool->limit_core != 0)
 		prctl(PR_SET_DUMPABLE, 1, 0, 0, 0); /* lost with the user; needed for a core */
-	serve(job, &seat);
+	serve(job, &seat, &log);
 }
