@@ -1,7 +1,10 @@
 """The status page, as a browser shows it."""
 
+import contextlib
+import json
 import os
 import re
+import subprocess
 import threading
 import urllib.request
 
@@ -10,7 +13,7 @@ from selenium.webdriver.common.keys import Keys
 
 import fcgi
 from browser import Browser
-from daemon import APPS, BINARY, TOP, free_port, make, wait_for
+from daemon import APPS, BINARY, TOP, free_port, make, read, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +45,7 @@ class Slow:
     """A request that lasts as long as the with block."""
 
     def __init__(self, daemon, **params):
-        self.gate = daemon.gate()
+        self.gate = daemon.dir + "/gate"
         self.thread = threading.Thread(target=fcgi.get, args=(daemon.sock,),
                                        kwargs={"UNTIL": self.gate, **params})
 
@@ -52,7 +55,6 @@ class Slow:
     def __exit__(self, *_):
         make(self.gate)
         self.thread.join()
-        os.unlink(self.gate)
 
 
 @pytest.mark.quick
@@ -100,6 +102,50 @@ def test_shows_a_busy_worker(site, page):
     page.wait(".key", "2 idle")
     page.wait("#noslow", "None")
     assert page.count("#slowrows tr") == 0
+
+
+URIS = [b"/<script>document.title='bad'</script>", b"/\"><img src=x onerror=alert(1)>'`&lt;&amp;",
+        b"/new\nline\r\n2026 error: not of preforkd\x1b[31m\x00\a", b"/\xc0\xaf\xff\xed\xa0\x80half\xe2\x82",
+        b"/${1}%s%n{{x}}\\", "/\u202egnp.\u2028\U0001f600".encode(), b"/" + b"<b>\"\n\xff" * 10800]
+
+
+def test_what_clients_send_is_text(site, page):
+    """In the list of requests, the lines of the log, JSON and metrics; up to a path of 64 KB."""
+    assert len(URIS[-1]) > 64000
+    site.write(site.pool(module=APPS + "/module_echo", workers=len(URIS), slow_request="100ms"),
+               site.pool("quoted", listen=site.dir + "/quoted.sock", workers=1,
+                         module=APPS + "/module_echo 'a\"b\\c<script>' \"d'e\""))
+    site.start()
+    page.open(site.url)
+    page.wait("#state", "serving")
+    with contextlib.ExitStack() as requests:
+        for uri in URIS:
+            requests.enter_context(Slow(site, SCRIPT_NAME=uri))
+        wait_for(lambda: page.count("#slowrows tr") == len(URIS))
+        page.wait("#slowrows", "<script>document.title='bad'</script>")
+        page.wait("#slowrows", "<img src=x onerror=alert(1)>'`&lt;&amp;")
+        wait_for(lambda: site.read_log().count(" is slow: ") == len(URIS))
+        page.wait("#events", "is slow: ")
+        wait_for(lambda: page.text("#events").count("is slow: ") == len(URIS))
+        assert page.count("#slowrows td *, .events span *, .program *, .why *, .facts *") == 0
+        page.run("document.querySelector('.cells .busy').click()")
+        page.wait(".one", "GET /")
+        assert page.count(".one *") == 0 and page.run("return document.title") == "preforkd"
+        with urllib.request.urlopen(site.url + "status", timeout=10) as answer:
+            raw = answer.read()
+        assert not re.search(rb"[\x00-\x1f\x7f]", raw)
+        paths = [w["request"]["path"] for p in json.loads(raw)["pools"] for w in p["list"] if w["request"]]
+        assert len(paths) == len(URIS) and all(path.startswith("/") and len(path) < 256 for path in paths)
+        with urllib.request.urlopen(site.url + "metrics", timeout=10) as answer:
+            metrics = answer.read()
+        done = subprocess.run(["promtool", "check", "metrics"], input=metrics, capture_output=True,
+                              timeout=30, check=False)
+        assert done.returncode in (0, 3) and b"parsing" not in done.stderr, done.stderr
+        assert rb""" a\"b\\c<script> d'e"}""" in metrics
+    log = read(site.log)
+    assert re.fullmatch(r"[\t\n -~]*", log), "bytes of others in the log"
+    assert not re.search("^2026 error", log, re.M)
+    assert max(map(len, log.splitlines())) < 2000
 
 
 def test_shows_a_back_off(site, page):
