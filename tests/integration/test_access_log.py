@@ -1,6 +1,7 @@
 """The access log: a line for each request, whatever clients send, moves and disks do."""
 
 import ctypes
+import fcntl
 import glob
 import itertools
 import json
@@ -367,6 +368,7 @@ def test_worker_that_takes_the_descriptor_away(daemon):
     """It is meant for all: the next workers and the next USR1 find it again."""
     serves(daemon, workers=2, access_format="%{query}")
     for n in range(3):
+        wait_for(lambda: len(daemon.workers()) == 2)  # those of before a reload have gone
         found = list(sockets(daemon.workers()[0]).values())
         end, = (s for s in found if s.type == socket.SOCK_SEQPACKET and has_message(s))
         if n < 2:
@@ -381,6 +383,30 @@ def test_worker_that_takes_the_descriptor_away(daemon):
         daemon.reload_well()
         assert fcgi.get(daemon.sock, QUERY_STRING="n%d" % n)
         assert lines(path_of(daemon), n + 1)[-1] == "n%d" % n
+
+
+@pytest.mark.root
+def test_worker_that_spoils_what_all_share(daemon):
+    """Where a look at the socket begins, and that writing is appending: the next worker finds both
+    as they should be."""
+    serves(daemon, workers=1, access_format="%{query}")
+    assert fcgi.get(daemon.sock, QUERY_STRING="first")
+    lines(path_of(daemon), 1)
+    worker = daemon.workers()[0]
+    found = list(sockets(worker).values())
+    end, = (s for s in found if s.type == socket.SOCK_SEQPACKET and has_message(s))
+    end.setsockopt(socket.SOL_SOCKET, 42, 1)  # SO_PEEK_OFF
+    for s in found:
+        s.close()
+    number, = (int(n) for n in os.listdir("/proc/%d/fd" % worker)
+               if os.readlink("/proc/%d/fd/%s" % (worker, n)) == path_of(daemon))
+    fd = duplicate(worker, number)
+    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_APPEND)
+    os.lseek(fd, 0, os.SEEK_SET)
+    os.close(fd)
+    os.kill(worker, signal.SIGKILL)
+    assert fcgi.get(daemon.sock, QUERY_STRING="second")
+    assert lines(path_of(daemon), 2) == ["first", "second"]
 
 
 @pytest.mark.quick
