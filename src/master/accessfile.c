@@ -77,7 +77,7 @@ static int open_pair(struct accessfile *file, struct err *err)
 int accessfile_open(struct accessfile *file, const char *path, struct err *err)
 {
 	*file = (struct accessfile)ACCESSFILE_NONE;
-	file->fd = append_open(path, err);
+	file->fd = append_open(path, APPEND_FILE, err);
 	if (file->fd >= 0 && open_pair(file, err) == 0)
 		return 0;
 	accessfile_close(file);
@@ -87,7 +87,7 @@ int accessfile_open(struct accessfile *file, const char *path, struct err *err)
 /* The new message comes before the old one goes: there always is one to look at. */
 int accessfile_reopen(struct accessfile *file, const char *path, struct err *err)
 {
-	int fd = append_open(path, err);
+	int fd = append_open(path, APPEND_FILE, err);
 
 	if (fd < 0)
 		return -1;
