@@ -287,6 +287,33 @@ def test_full_disk(daemon):
         libc.umount2(place.encode(), 2)
 
 
+@pytest.mark.root
+def test_line_that_a_full_disk_has_cut(daemon):
+    """The next one stands alone, also if another worker writes it."""
+    place = daemon.dir + "/disk"
+    os.mkdir(place)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(b"none", place.encode(), b"tmpfs", 0, b"size=64k") != 0:
+        pytest.skip("cannot mount a tmpfs")
+    try:
+        path = place + "/access.log"
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(("x" * 99 + "\n") * 650)  # 536 bytes are left
+        serves(daemon, workers=1, access_log=path, access_format="%{query}|%{param:FILL}|end")
+        assert fcgi.get(daemon.sock, QUERY_STRING="cut", FILL="y" * 1000)
+        daemon.wait_log("the access log cannot be written")
+        assert os.path.getsize(path) == 65536
+        os.kill(daemon.workers()[0], signal.SIGKILL)
+        os.truncate(path, 65100)
+        for n in range(2):
+            assert fcgi.get(daemon.sock, QUERY_STRING=str(n))
+        wait_for(lambda: daemon.busy() == 0)
+        assert read(path)[65000:] == "cut|" + "y" * 96 + "\n0|-|end\n1|-|end\n"
+    finally:
+        daemon.end()
+        libc.umount2(place.encode(), 2)
+
+
 def refuse_link(path):
     os.symlink("/etc/passwd", path)
     return "it is a symbolic link"
