@@ -33,7 +33,8 @@ CTL     := $(filter $B/obj/preforkctl.o $B/obj/ctl/%,$(OBJECTS))
 DAEMON  := $(filter-out $(CTL),$(OBJECTS))
 UNITS   := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 PURE    := $(filter $B/obj/common/%,$(OBJECTS)) $B/obj/master/life.o $B/obj/master/policy.o \
-	$B/obj/master/state.o $(patsubst %,$B/obj/worker/%.o,answer fcgi logline params) \
+	$B/obj/master/state.o $B/obj/master/tally.o \
+	$(patsubst %,$B/obj/worker/%.o,answer fcgi logline params) \
 	$(patsubst %,$B/obj/ctl/%.o,figures order print rates)
 APPS    := $(patsubst tests/integration/apps/%.c,$B/tests/%,$(wildcard tests/integration/apps/*.c))
 PYTEST   = PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -p no:cacheprovider
