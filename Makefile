@@ -33,7 +33,7 @@ CTL     := $(filter $B/obj/preforkctl.o $B/obj/ctl/%,$(OBJECTS))
 DAEMON  := $(filter-out $(CTL),$(OBJECTS))
 UNITS   := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 PURE    := $(filter $B/obj/common/%,$(OBJECTS)) $B/obj/master/life.o $B/obj/master/policy.o \
-	$B/obj/master/state.o $(patsubst %,$B/obj/worker/%.o,answer fcgi logline params) \
+	$B/obj/master/state.o $B/obj/gate/text.o $(patsubst %,$B/obj/worker/%.o,answer fcgi logline params) \
 	$(patsubst %,$B/obj/ctl/%.o,figures order print rates)
 APPS    := $(patsubst tests/integration/apps/%.c,$B/tests/%,$(wildcard tests/integration/apps/*.c))
 PYTEST   = PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -p no:cacheprovider
@@ -45,7 +45,7 @@ TEST_PACKAGES  = $(RUN_PACKAGES) libcmocka-dev clang clang-format clang-tidy cpp
 	shellcheck universal-ctags binutils python3 python3-pytest php-cgi libfcgi-perl libcgi-fast-perl \
 	cgi-mapserver fcgiwrap ruby ruby-fcgi apache2-bin lighttpd caddy haproxy spawn-fcgi curl \
 	python3-pyte chromium chromium-driver python3-selenium prometheus systemd procps iproute2 \
-	apache2-utils libclang-rt-14-dev
+	apache2-utils libclang-rt-14-dev python3-prometheus-client
 
 .PHONY: FORCE all run test check lint unit bench overhead soak install uninstall clean deps run-deps build-deps
 
@@ -77,7 +77,7 @@ $B/obj/gate/page.o: $(addprefix src/gate/page.,html css js) # embedded by the as
 
 -include $(OBJECTS:.o=.d)
 
-run: run-deps $B/preforkd
+run: run-deps $B/preforkd $B/preforkctl
 	@tests/run.sh $B/preforkd
 
 # Unit tests: the pure rooms and nothing above them, plain and under the sanitizers.

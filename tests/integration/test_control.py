@@ -87,7 +87,8 @@ def test_reload_waits_for_the_slow(daemon, gate):
 def test_reload_of_one_pool(daemon, gate):
     """The others keep their workers, and what is said of them waits for the next reload of all."""
     other = daemon.dir + "/other.sock"
-    begin(daemon, daemon.pool(workers=2), daemon.pool("other", listen=other, workers=2))
+    begin(daemon, daemon.pool(workers=2), daemon.pool("other", listen=other, workers=2),
+          daemon.pool("gone", listen=daemon.dir + "/gone.sock"))
     before = {n: {w["pid"] for w in gate.pool(n)["list"]} for n in ("www", "other")}
     write(daemon, daemon.pool(workers=3), daemon.pool("other", listen=other, workers=5),
           daemon.pool("more", listen=daemon.dir + "/more.sock"))
@@ -97,7 +98,8 @@ def test_reload_of_one_pool(daemon, gate):
     www = gate.wait_pool(lambda p: p["workers"]["live"] == 3)
     assert not before["www"] & {w["pid"] for w in www["list"]}
     assert before["other"] == {w["pid"] for w in gate.pool("other")["list"]}
-    assert [p["name"] for p in gate.status()["pools"]] == ["www", "other"]
+    assert [p["name"] for p in gate.status()["pools"]] == ["www", "other", "gone"]
+    assert fcgi.number(daemon.dir + "/gone.sock") == 1
     gate.done("/upgrade")  # the two configurations are handed over
     gate.wait_pool(lambda p: p["workers"]["idle"] == 5, "other")
     gate.wait_pool(lambda p: p["workers"]["idle"] == 4, "more")

@@ -87,6 +87,24 @@ def test_is_unprivileged(daemon, gate):
 
 
 @pytest.mark.root
+def test_started_by_a_user(daemon):
+    """Without root the gate is of the same user, and all the same cannot be traced by its workers."""
+    daemon.own_binary()
+    os.chown(daemon.dir, pwd.getpwnam("nobody").pw_uid, -1)
+    daemon.write(daemon.pool(), control=daemon.dir + "/control.sock")
+    os.chown(daemon.conf, pwd.getpwnam("nobody").pw_uid, -1)
+    daemon.start(user="nobody")
+    assert Gate(daemon).get("/healthz").code == 200
+    assert Gate(daemon).done("/reload").startswith("reload 1 done")
+    pid = gate_pid(daemon)
+    assert status(pid, "Uid").split()[0] == status(daemon.workers()[0], "Uid").split()[0] != "0"
+    assert os.stat("/proc/%d/stat" % pid).st_uid == 0
+    uid, gid = pwd.getpwnam("nobody").pw_uid, pwd.getpwnam("nobody").pw_gid
+    assert connect_as(daemon, uid, gid) == 200
+    assert connect_as(daemon, pwd.getpwnam("daemon").pw_uid, gid) == errno.EACCES
+
+
+@pytest.mark.root
 def test_gate_user(daemon):
     daemon.write(daemon.pool(), control=daemon.dir + "/control.sock", gate_user="daemon")
     daemon.start()

@@ -219,7 +219,7 @@ def stuck(doors, door):
     asking = b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n" * 2000
     try:
         s.send(asking)
-    except BlockingIOError:
+    except (BlockingIOError, BrokenPipeError):  # no more fits; or it had to go already
         pass
     return s
 
