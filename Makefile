@@ -48,7 +48,7 @@ TEST_PACKAGES  = $(RUN_PACKAGES) libcmocka-dev clang clang-format clang-tidy cpp
 	python3-pyte chromium chromium-driver python3-selenium prometheus systemd procps iproute2 \
 	apache2-utils libclang-rt-14-dev python3-prometheus-client
 
-.PHONY: FORCE all run test check lint unit bench soak install uninstall clean deps run-deps build-deps
+.PHONY: FORCE all run test check lint unit bench overhead soak install uninstall clean deps run-deps build-deps
 
 all: build-deps $B/preforkd $B/preforkctl
 
@@ -113,6 +113,14 @@ soak: deps $B/preforkd $B/preforkctl $(APPS)
 
 bench: deps $B/preforkd
 	@tests/bench/bench.sh $B
+
+# What it costs to be seen; beside a program without a scoreboard.
+$B/bench/unboarded: tests/bench/unboarded.c $(DAEMON)
+	@mkdir -p $(@D)
+	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(patsubst %,-Xlinker --wrap=%,clock_us params_get params_path \
+		$(addprefix board_,begin describe end hold)) -MF $@.d -o $@ $< $(DAEMON) $(LIBS)
+overhead: deps $B/preforkd $B/bench/unboarded
+	@/usr/bin/python3 -B tests/bench/overhead.py $B
 
 # fill MODE,FILE,PLACE: a file with the paths of this installation in it.
 fill = sed -e 's|@SBINDIR@|$(SBINDIR)|g; s|@SYSCONFDIR@|$(SYSCONFDIR)|g' \
