@@ -2,7 +2,9 @@
  * makes its worker write that over all shared memory it can reach, and send it to every descriptor
  * it has, again and again from a thread of its own, until it ends; CRASH then goes on to the memory
  * that is its own. Every answer begins with X-Pid; SLEEP_MS comes before it. */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include <preforkd_app.h>
 
 #include <fcntl.h>
@@ -63,9 +65,9 @@ static int find_areas(char kind, struct area *areas)
 }
 
 /* Behind the end of a file this is an error, and no SIGBUS. */
-static void write_page(char *to)
+static void write_page(uintptr_t to)
 {
-	const struct iovec from = { rubbish, PAGE }, at = { to, PAGE };
+	const struct iovec from = { rubbish, PAGE }, at = { (void *)to, PAGE };
 
 	(void)!process_vm_writev(getpid(), &from, 1, &at, 1, 0);
 }
@@ -79,10 +81,10 @@ static void reach_farther(struct area a)
 	if (more == MAP_FAILED)
 		return;
 	for (size_t at = 0; at < FARTHER; at += PAGE)
-		write_page(more + at);
+		write_page((uintptr_t)more + at);
 	for (size_t page = 0; page < FARTHER / PAGE; page++)
 		if (remap_file_pages(more, PAGE, 0, page, 0) == 0)
-			write_page(more);
+			write_page((uintptr_t)more);
 	munmap(more, FARTHER);
 }
 
