@@ -26,8 +26,8 @@ B       := build
 SOURCES := $(sort $(wildcard src/*.c src/*/*.c))
 OBJECTS := $(SOURCES:src/%.c=$B/obj/%.o)
 UNITS   := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
-PURE    := $(filter $B/obj/common/%,$(OBJECTS)) $B/obj/master/life.o $B/obj/master/policy.o \
-	$B/obj/master/state.o $B/obj/worker/fcgi.o
+PURE    := $(filter $B/obj/common/%,$(OBJECTS)) \
+	$(patsubst %,$B/obj/%.o,master/life master/lines master/policy master/state worker/fcgi)
 APPS    := $(patsubst tests/integration/apps/%.c,$B/tests/%,$(wildcard tests/integration/apps/*.c))
 PYTEST   = PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -p no:cacheprovider
 
