@@ -28,6 +28,8 @@ OBJECTS := $(SOURCES:src/%.c=$B/obj/%.o)
 UNITS   := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 PURE    := $(filter $B/obj/common/%,$(OBJECTS)) \
 	$(patsubst %,$B/obj/%.o,master/life master/lines master/policy master/state worker/fcgi)
+FUZZ    := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SECONDS ?= 60
 APPS    := $(patsubst tests/integration/apps/%.c,$B/tests/%,$(wildcard tests/integration/apps/*.c))
 PYTEST   = PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -p no:cacheprovider
 
@@ -38,7 +40,7 @@ TEST_PACKAGES  = $(RUN_PACKAGES) libcmocka-dev clang clang-format clang-tidy cpp
 	cgi-mapserver fcgiwrap ruby ruby-fcgi apache2-bin lighttpd caddy haproxy spawn-fcgi curl \
 	systemd procps iproute2 apache2-utils libclang-rt-14-dev
 
-.PHONY: FORCE all run test check lint unit bench soak install uninstall clean deps run-deps build-deps
+.PHONY: FORCE all run test check lint unit replay fuzz bench soak install uninstall clean deps run-deps build-deps
 
 all: build-deps $B/preforkd
 
@@ -80,6 +82,22 @@ unit: deps $(UNITS:%=$B/unit/%) $(UNITS:%=$B/san/%)
 		$B/$$kind/$$t >$B/$$kind/$$t.log 2>&1 || { cat $B/$$kind/$$t.log; exit 1; }; \
 	done; done; echo "unit tests: $(words $(UNITS)) programs passed, plain and under ASan and UBSan"
 
+# Inputs that clang's libFuzzer makes up, for the pure rooms again; "make test" replays the known ones.
+FUZZ_CC   = clang -std=c11 -D_GNU_SOURCE -Isrc -g -O1 -fsanitize=address,undefined \
+	-fno-sanitize-recover=all
+FUZZ_PURE = $(PURE:$B/obj/%=$B/fuzz/obj/%)
+$(FUZZ_PURE): $B/fuzz/obj/%.o: src/%.c | deps
+	@mkdir -p $(@D)
+	@$(FUZZ_CC) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+$B/fuzz/%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h $(FUZZ_PURE)
+	@$(FUZZ_CC) -fsanitize=fuzzer $(FUZZ_LINK) -Wl,--as-needed -o $@ $< $(FUZZ_PURE) $(LIBS)
+$B/fuzz/conf: FUZZ_LINK = -Wl,--wrap=glob -Wl,--wrap=globfree
+-include $(FUZZ_PURE:.o=.d)
+replay: deps $(FUZZ:%=$B/fuzz/%)
+	@tests/fuzz/fuzz.sh replay $B $(FUZZ)
+fuzz: deps $(FUZZ:%=$B/fuzz/%)
+	@tests/fuzz/fuzz.sh $(FUZZ_SECONDS) $B $(FUZZ)
+
 # Programs and modules that the integration tests run; lib*.c become shared objects.
 $B/tests/%: tests/integration/apps/%.c src/preforkd_app.h
 	@mkdir -p $(@D)
@@ -91,7 +109,7 @@ lint: deps
 check: unit $B/preforkd $(APPS)
 	@$(PYTEST) -m quick tests/integration
 
-test: lint unit $B/preforkd $(APPS)
+test: lint unit replay $B/preforkd $(APPS)
 	@$(PYTEST) tests/integration
 
 soak: deps $B/preforkd $(APPS)
