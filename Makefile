@@ -39,8 +39,12 @@ TEST_PACKAGES  = $(RUN_PACKAGES) libcmocka-dev clang clang-format clang-tidy cpp
 	shellcheck universal-ctags binutils python3 python3-pytest php-cgi libfcgi-perl libcgi-fast-perl \
 	cgi-mapserver fcgiwrap ruby ruby-fcgi apache2-bin lighttpd caddy haproxy spawn-fcgi curl \
 	systemd procps iproute2 apache2-utils libclang-rt-14-dev
+# For the others that are measured too, and for measuring.
+BENCH_PACKAGES = $(RUN_PACKAGES) python3 spawn-fcgi multiwatch php-fpm php-apcu libfcgi-perl \
+	libfcgi-procmanager-perl uwsgi-core uwsgi-plugin-python3 linux-perf
 
-.PHONY: FORCE all run test check lint unit replay fuzz bench soak install uninstall clean deps run-deps build-deps
+.PHONY: FORCE all run test check lint unit replay fuzz bench soak install uninstall clean deps run-deps build-deps \
+	bench-deps
 
 all: build-deps $B/preforkd
 
@@ -115,8 +119,10 @@ test: lint unit replay $B/preforkd $(APPS)
 soak: deps $B/preforkd $(APPS)
 	@PREFORKD_SOAK=1 $(PYTEST) tests/integration
 
-bench: deps $B/preforkd
-	@tests/bench/bench.sh $B
+bench-deps:
+	@tests/deps.sh $(BENCH_PACKAGES)
+bench: bench-deps $B/preforkd
+	@/usr/bin/python3 -B tests/bench/bench.py $B
 
 # fill MODE,FILE,PLACE: a file with the paths of this installation in it.
 fill = sed -e 's|@SBINDIR@|$(SBINDIR)|g; s|@SYSCONFDIR@|$(SYSCONFDIR)|g' \

@@ -30,8 +30,8 @@ search() {
 		[ ! -d "$directory" ] || known+=("$directory")
 	done
 	mkdir -p "$own"
-	"$build/$target" -max_total_time="$how" -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
-		-max_len=4096 -artifact_prefix="$build/found-$target-" "$own" "${known[@]}" >"$log" 2>&1 || {
+	"$build/$target" -max_total_time="$how" -timeout=60 -rss_limit_mb=1024 -print_final_stats=1 \
+		-verbosity=0 -max_len=4096 -artifact_prefix="$build/found-$target-" "$own" "${known[@]}" >"$log" 2>&1 || {
 		cat "$log"
 		echo "fuzz: once it is mended, keep the input in tests/fuzz/found/$target"
 		return 1
