@@ -12,33 +12,43 @@ LIBEXECDIR ?= $(PREFIX)/lib/preforkd
 DOCDIR     ?= $(PREFIX)/share/doc/preforkd
 UNITDIR    ?= $(PREFIX)/lib/systemd/system
 TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
+COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 
 CFLAGS  ?= -O2 -g
 WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wconversion \
 	-Wno-sign-conversion -Wpointer-arith -Wcast-qual -Wwrite-strings -Wvla -Wundef
 HARDEN   = -fstack-protector-strong -fstack-clash-protection -fPIE
 FORTIFY  = -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
-ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DSYSCONFDIR='"$(SYSCONFDIR)"' -Isrc $(WARNINGS) $(HARDEN) $(FORTIFY) $(CFLAGS) -MMD -MP
+DEFINES  = -D_GNU_SOURCE -DSYSCONFDIR='"$(SYSCONFDIR)"' -DRUNSTATEDIR='"$(RUNSTATEDIR)"'
+ALL_CFLAGS = -std=c11 $(DEFINES) -Isrc $(WARNINGS) $(HARDEN) $(FORTIFY) $(CFLAGS) -MMD -MP
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(LDFLAGS)
-LIBS     = -lini_config -lbasicobjects -lref_array -lcollection -levent_core -lbsd -lfcgi
+CTL_LIBS = -lcurl -ljansson -lncursesw -ltinfo
+LIBS     = -lini_config -lbasicobjects -lref_array -lcollection \
+	-levent_extra -levent_core -ljansson -lbsd -lfcgi
 
 B       := build
 SOURCES := $(sort $(wildcard src/*.c src/*/*.c))
 OBJECTS := $(SOURCES:src/%.c=$B/obj/%.o)
+CTL     := $(filter $B/obj/preforkctl.o $B/obj/ctl/%,$(OBJECTS))
+DAEMON  := $(filter-out $(CTL),$(OBJECTS))
 UNITS   := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
-PURE    := $(filter $B/obj/common/%,$(OBJECTS)) \
-	$(patsubst %,$B/obj/%.o,master/life master/lines master/policy master/state worker/fcgi)
+PURE    := $(filter $B/obj/common/%,$(OBJECTS)) $B/obj/gate/text.o \
+	$(patsubst %,$B/obj/master/%.o,life lines policy state) \
+	$(patsubst %,$B/obj/worker/%.o,answer fcgi logline params) \
+	$(patsubst %,$B/obj/ctl/%.o,figures order print rates)
 FUZZ    := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SECONDS ?= 60
 APPS    := $(patsubst tests/integration/apps/%.c,$B/tests/%,$(wildcard tests/integration/apps/*.c))
 PYTEST   = PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -p no:cacheprovider
 
-BUILD_PACKAGES = gcc libc6-dev libfcgi-dev libbsd-dev libevent-dev libini-config-dev
+BUILD_PACKAGES = gcc libc6-dev libfcgi-dev libbsd-dev libevent-dev libini-config-dev \
+	libcurl4-openssl-dev libjansson-dev libncurses-dev
 RUN_PACKAGES   = $(BUILD_PACKAGES) nginx-light
 TEST_PACKAGES  = $(RUN_PACKAGES) libcmocka-dev clang clang-format clang-tidy cppcheck mandoc \
 	shellcheck universal-ctags binutils python3 python3-pytest php-cgi libfcgi-perl libcgi-fast-perl \
 	cgi-mapserver fcgiwrap ruby ruby-fcgi apache2-bin lighttpd caddy haproxy spawn-fcgi curl \
-	systemd procps iproute2 apache2-utils libclang-rt-14-dev
+	python3-pyte chromium chromium-driver python3-selenium prometheus systemd procps iproute2 \
+	apache2-utils libclang-rt-14-dev python3-prometheus-client
 # For the others that are measured too, and for measuring.
 BENCH_PACKAGES = $(RUN_PACKAGES) python3 spawn-fcgi multiwatch php-fpm php-apcu libfcgi-perl \
 	libfcgi-procmanager-perl uwsgi-core uwsgi-plugin-python3 linux-perf
@@ -46,7 +56,7 @@ BENCH_PACKAGES = $(RUN_PACKAGES) python3 spawn-fcgi multiwatch php-fpm php-apcu 
 .PHONY: FORCE all run test check lint unit replay fuzz bench soak install uninstall clean deps run-deps build-deps \
 	bench-deps
 
-all: build-deps $B/preforkd
+all: build-deps $B/preforkd $B/preforkctl
 
 build-deps:
 	@tests/deps.sh $(BUILD_PACKAGES)
@@ -55,22 +65,26 @@ run-deps:
 deps:
 	@tests/deps.sh $(TEST_PACKAGES)
 
-$B/preforkd: $(OBJECTS)
-	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(LIBS)
+$B/preforkd: $(DAEMON)
+	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(DAEMON) $(LIBS)
+$B/preforkctl: $(CTL) $(addprefix $B/obj/common/,clock.o err.o units.o)
+	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(CTL_LIBS)
 
 $(OBJECTS): $B/obj/%.o: src/%.c | build-deps
 	@mkdir -p $(@D)
 	@$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
-# The path of the configuration is built in: another SYSCONFDIR is another conf.o.
-$B/sysconfdir: FORCE
-	@mkdir -p $B; echo '$(SYSCONFDIR)' | cmp -s - $@ || echo '$(SYSCONFDIR)' >$@
-$B/obj/common/conf.o: $B/sysconfdir
+# Paths are built in: another SYSCONFDIR is another conf.o, another RUNSTATEDIR another preforkctl.o.
+$B/paths: FORCE
+	@mkdir -p $B; echo '$(SYSCONFDIR) $(RUNSTATEDIR)' | cmp -s - $@ || \
+		echo '$(SYSCONFDIR) $(RUNSTATEDIR)' >$@
+$B/obj/common/conf.o $B/obj/preforkctl.o: $B/paths
 FORCE:
+$B/obj/gate/page.o: $(addprefix src/gate/page.,html css js) # embedded by the assembler
 
 -include $(OBJECTS:.o=.d)
 
-run: run-deps $B/preforkd
+run: run-deps $B/preforkd $B/preforkctl
 	@tests/run.sh $B/preforkd
 
 # Unit tests: the pure rooms and nothing above them, plain and under the sanitizers.
@@ -110,13 +124,13 @@ $B/tests/%: tests/integration/apps/%.c src/preforkd_app.h
 lint: deps
 	@tests/lint/lint.sh $B "$(WARNINGS)"
 
-check: unit $B/preforkd $(APPS)
+check: unit $B/preforkd $B/preforkctl $(APPS)
 	@$(PYTEST) -m quick tests/integration
 
-test: lint unit replay $B/preforkd $(APPS)
+test: lint unit replay $B/preforkd $B/preforkctl $(APPS)
 	@$(PYTEST) tests/integration
 
-soak: deps $B/preforkd $(APPS)
+soak: deps $B/preforkd $B/preforkctl $(APPS)
 	@PREFORKD_SOAK=1 $(PYTEST) tests/integration
 
 bench-deps:
@@ -129,15 +143,20 @@ fill = sed -e 's|@SBINDIR@|$(SBINDIR)|g; s|@SYSCONFDIR@|$(SYSCONFDIR)|g' \
 	-e 's|@LIBEXECDIR@|$(LIBEXECDIR)|g; s|@RUNSTATEDIR@|$(RUNSTATEDIR)|g' \
 	-e 's|/usr/local/lib/preforkd|$(LIBEXECDIR)|g; s|/etc/preforkd|$(SYSCONFDIR)/preforkd|g' $2 | \
 	install -m $1 /dev/stdin $(DESTDIR)$3
-SAMPLES = nginx.conf apache.conf lighttpd.conf Caddyfile haproxy.cfg
+SAMPLES = nginx.conf apache.conf lighttpd.conf Caddyfile haproxy.cfg prometheus.yml \
+	prometheus-rules.yml grafana.json
 
 install: all
 	@install -d -m 755 $(addprefix $(DESTDIR),$(SBINDIR) $(INCLUDEDIR) $(MANDIR)/man3 $(MANDIR)/man5 \
 		$(MANDIR)/man8 $(LIBEXECDIR) $(DOCDIR)/examples/runit $(UNITDIR) $(TMPFILESDIR) \
-		$(SYSCONFDIR)/preforkd/pools.d $(SYSCONFDIR)/init.d $(SYSCONFDIR)/logrotate.d)
+		$(COMPLETIONDIR) $(SYSCONFDIR)/preforkd/pools.d $(SYSCONFDIR)/init.d \
+		$(SYSCONFDIR)/logrotate.d)
 	@install -m 755 $B/preforkd $(DESTDIR)$(SBINDIR)/preforkd
+	@install -m 755 $B/preforkctl $(DESTDIR)$(SBINDIR)/preforkctl
+	@install -m 644 conf/preforkctl.bash-completion $(DESTDIR)$(COMPLETIONDIR)/preforkctl
 	@install -m 644 src/preforkd_app.h $(DESTDIR)$(INCLUDEDIR)/preforkd_app.h
 	@$(call fill,644,src/preforkd.8,$(MANDIR)/man8/preforkd.8)
+	@$(call fill,644,src/preforkctl.8,$(MANDIR)/man8/preforkctl.8)
 	@$(call fill,644,src/preforkd.conf.5,$(MANDIR)/man5/preforkd.conf.5)
 	@$(call fill,644,src/preforkd_app.3,$(MANDIR)/man3/preforkd_app.3)
 	@test -e $(DESTDIR)$(SYSCONFDIR)/preforkd/preforkd.conf || \
@@ -155,8 +174,10 @@ install: all
 
 # The configuration and modules stay: they are the administrator's.
 uninstall:
-	@rm -f $(addprefix $(DESTDIR),$(SBINDIR)/preforkd $(INCLUDEDIR)/preforkd_app.h \
-		$(MANDIR)/man8/preforkd.8 $(MANDIR)/man5/preforkd.conf.5 $(MANDIR)/man3/preforkd_app.3 \
+	@rm -f $(addprefix $(DESTDIR),$(SBINDIR)/preforkd $(SBINDIR)/preforkctl \
+		$(INCLUDEDIR)/preforkd_app.h $(COMPLETIONDIR)/preforkctl \
+		$(MANDIR)/man8/preforkd.8 $(MANDIR)/man8/preforkctl.8 \
+		$(MANDIR)/man5/preforkd.conf.5 $(MANDIR)/man3/preforkd_app.3 \
 		$(SYSCONFDIR)/init.d/preforkd $(SYSCONFDIR)/logrotate.d/preforkd \
 		$(UNITDIR)/preforkd.service $(UNITDIR)/preforkd.socket $(TMPFILESDIR)/preforkd.conf)
 	@rm -rf $(DESTDIR)$(DOCDIR)

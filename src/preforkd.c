@@ -17,8 +17,11 @@
 #include "common/err.h"
 #include "common/log.h"
 #include "common/units.h"
+#include "common/version.h"
+#include "gate/gate.h"
 #include "master/check.h"
 #include "master/daemon.h"
+#include "master/door.h"
 #include "master/listen.h"
 #include "master/master.h"
 #include "master/notify.h"
@@ -26,8 +29,6 @@
 #include "master/state.h"
 #include "master/upgrade.h"
 #include "worker/worker.h"
-
-#define VERSION "0.1.0"
 
 struct command {
 	struct conf_options options;
@@ -133,6 +134,7 @@ static int test(const struct command *command, struct conf *conf, struct listen_
 	if (conf->pid_file != NULL && (holder = daemon_holder(conf->pid_file, &err)) < 0)
 		err_list_add(&errors, err.code, "%s", err.text);
 	listen_check(listeners, conf, holder > 0 ? (int)holder : 0, &errors);
+	door_check(conf, holder > 0 ? (int)holder : 0, &errors);
 	if (command->print)
 		conf_print(conf, stdout);
 	else if (errors.count == 0)
@@ -152,7 +154,9 @@ static struct master_start start_of(
 		.options = &command->options,
 		.listeners = listeners,
 		.foreground = command->foreground,
-		.body = worker_main };
+		.body = worker_main,
+		.gate = gate_main,
+		.version = VERSION };
 }
 
 static int start(struct master_start *begin, struct conf *conf)

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # run.sh PREFORKD: the counter behind nginx, to look at. Ctrl-C stops both and leaves nothing behind.
 #
-# PORT=NUMBER says where nginx listens on 127.0.0.1; without it, 8080 or the next free one.
+# PORT=NUMBER says where nginx listens on 127.0.0.1; without it, 8080 or the next free one. The status
+# page is at 9253 or the next free one.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
 binary=${1:?PREFORKD}
 port=${PORT:-8080}
+status=9253
 dir=
 preforkd=
 nginx=
@@ -97,19 +99,31 @@ answers() {
 	[ -s "$dir/nginx/nginx.pid" ] && get | grep -q "^HTTP/1.1 200"
 }
 
-start_preforkd() {
+configure() {
 	cat >"$dir/preforkd.conf" <<-END
 		[preforkd]
 		pid-file =
+		control = $dir/control.sock
+		http = 127.0.0.1:$status
 		[pool counter]
 		listen = $dir/www.sock
 		listen-mode = 0666
 		app = counter
 		stop-timeout = 5s
 	END
-	launch "$dir/preforkd.log" "$binary" -F -c "$dir/preforkd.conf"
-	preforkd=$launched
-	until_true 30 serving && alive "$preforkd" && return
+}
+
+# Somebody else may have the port of the status page: then the next one.
+start_preforkd() {
+	while [ "$status" -lt 65536 ]; do
+		configure
+		launch "$dir/preforkd.log" "$binary" -F -c "$dir/preforkd.conf"
+		preforkd=$launched
+		until_true 30 serving && alive "$preforkd" && return
+		grep -q "http: .*in use" "$dir/preforkd.log" || break
+		: >"$dir/preforkd.log"
+		status=$((status + 1))
+	done
 	cat "$dir/preforkd.log" >&2
 	die "preforkd does not serve"
 }
@@ -150,7 +164,9 @@ start_nginx
 
 cat <<END
 open    http://127.0.0.1:$port/   every request is answered with the next number
+status  http://127.0.0.1:$status/   what every worker does, live
 reload  kill -HUP $preforkd
+client  ${binary%/*}/preforkctl -s $dir/control.sock status
 log     tail -f $dir/preforkd.log
 stop    Ctrl-C
 END

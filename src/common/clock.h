@@ -8,5 +8,9 @@
 
 /* Milliseconds of CLOCK_MONOTONIC (clock_gettime(2)). */
 uint64_t clock_ms(void);
+/* The same in microseconds, for what is measured. */
+uint64_t clock_us(void);
+/* Milliseconds of CLOCK_REALTIME, since 1970. */
+uint64_t clock_wall_ms(void);
 
 #endif

@@ -71,6 +71,10 @@ void conf_free(struct conf *conf)
 	free(conf->file);
 	free(conf->pid_file);
 	free(conf->log);
+	free(conf->control);
+	free(conf->control_group);
+	free(conf->http);
+	free(conf->gate_user);
 	free(conf);
 }
 
@@ -117,9 +121,9 @@ const char *conf_where(const struct conf_pool *pool, const char *key, char *out,
 	return place_text(place, out, size);
 }
 
-const char *conf_where_log(const struct conf *conf, char *out, size_t size)
+const char *conf_where_main(const struct conf *conf, const char *key, char *out, size_t size)
 {
-	const struct conf_place *place = &conf->at[confkey_row(confkey_find(CONFKEY_MAIN, "log"))];
+	const struct conf_place *place = &conf->at[confkey_row(confkey_find(CONFKEY_MAIN, key))];
 
 	if (place->line == 0 && conf->file != NULL)
 		snprintf(out, size, "%s", conf->file); /* the default */

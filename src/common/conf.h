@@ -73,7 +73,9 @@ struct conf_pool {
 	int nice;
 	uint64_t limit_nofile, limit_core, limit_as; /* or CONF_UNLIMITED, CONF_INHERIT */
 	bool no_new_privileges;
-	char *output; /* "log", "null" or an absolute path */
+	char *output;        /* "log", "null" or an absolute path */
+	char *access_log;    /* absolute path; NULL: none */
+	char *access_format; /* for logformat_compile() */
 
 	struct conf_place place;             /* of the section's first line */
 	struct conf_place at[CONF_KEYS_MAX]; /* by row of the key table */
@@ -88,14 +90,21 @@ struct conf_pool {
 };
 
 struct conf {
-	char *file;     /* as given with -c; NULL: made from options */
-	char *pid_file; /* absolute; NULL: none */
-	char *log;      /* "stderr", "syslog" or an absolute path */
-	int log_level;  /* LOG_ERR .. LOG_DEBUG of syslog.h */
+	char *file;           /* as given with -c; NULL: made from options */
+	char *pid_file;       /* absolute; NULL: none */
+	char *log;            /* "stderr", "syslog" or an absolute path */
+	int log_level;        /* LOG_ERR .. LOG_DEBUG of syslog.h */
+	char *control, *http; /* an absolute path; HOST:PORT; NULL: none */
+	char *control_group;  /* NULL: none */
+	char *gate_user;      /* NULL: preforkd, or nobody; the caller's when he is not root */
 	struct conf_place at[CONF_KEYS_MAX];
 	struct conf_pool **pools; /* in the order of the file */
 	size_t pool_count;
 	char **files; /* every file read, NULL-terminated; places point into it */
+
+	/* Filled by check_conf(), as in struct conf_pool. */
+	uid_t gate_uid;
+	gid_t gate_gid, control_gid;
 };
 
 /* What the command line says beside the file; NULL or 0 where not given. */
@@ -126,8 +135,8 @@ struct conf_pool *conf_find_pool(const struct conf *conf, const char *name);
  * "command line". Writes into out and returns it. */
 const char *conf_where(const struct conf_pool *pool, const char *key, char *out, size_t size);
 
-/* The same for key "log" of [preforkd]. */
-const char *conf_where_log(const struct conf *conf, char *out, size_t size);
+/* The same for a key of [preforkd]. */
+const char *conf_where_main(const struct conf *conf, const char *key, char *out, size_t size);
 
 /* For the log at a reload: each key of [preforkd] (pool NULL) and of the pools that both have whose
  * value differs, with what its change costs: "nothing", "new workers" or "restart". */

@@ -59,6 +59,16 @@ static void check_recycling(const struct conf_pool *pool, struct conferr *mistak
 			"max-memory, or the program's own limit (PHP_FCGI_MAX_REQUESTS)");
 }
 
+/* Nor could anybody write down what they were. */
+static void check_access_log(const struct conf_pool *pool, struct conferr *mistakes)
+{
+	if (pool->kind == CONF_COMMAND && pool->access_log != NULL)
+		conferr_add(mistakes, *place_of(pool, "access-log"), EX_CONFIG,
+			"access-log: the requests of a command cannot be seen from outside: use "
+			"the web "
+			"server's log");
+}
+
 static void say_twice(const struct conf_pool *pool, const struct conf_pool *other, const char *text,
 	struct conferr *mistakes)
 {
@@ -105,13 +115,29 @@ static void check_counts(const struct conf_pool *pool, struct conferr *mistakes)
 			CONF_ALLOW_MAX);
 }
 
+/* An address of the gate that a pool has already. */
+static void check_door(
+	const struct conf *conf, const char *key, const char *text, struct conferr *mistakes)
+{
+	for (size_t p = 0; text != NULL && p < conf->pool_count; p++)
+		for (size_t i = 0; i < conf->pools[p]->listen_count; i++)
+			if (strcmp(conf->pools[p]->listen[i].text, text) == 0)
+				conferr_add(mistakes,
+					conf->at[confkey_row(confkey_find(CONFKEY_MAIN, key))],
+					EX_CONFIG, "%s: %s belongs to [pool %s]", key, text,
+					conf->pools[p]->name);
+}
+
 void confcheck_pools(const struct conf *conf, struct conferr *mistakes)
 {
+	check_door(conf, "control", conf->control, mistakes);
+	check_door(conf, "http", conf->http, mistakes);
 	for (size_t p = 0; p < conf->pool_count; p++) {
 		check_presence(conf->pools[p], mistakes);
 		check_workers(conf->pools[p], mistakes);
 		check_counts(conf->pools[p], mistakes);
 		check_recycling(conf->pools[p], mistakes);
+		check_access_log(conf->pools[p], mistakes);
 		for (size_t i = 0; i < conf->pools[p]->listen_count; i++)
 			check_address(conf, p, i, mistakes);
 	}

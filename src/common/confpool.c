@@ -44,6 +44,8 @@ void confpool_free(struct conf_pool *pool)
 	free(pool->directory);
 	free(pool->chroot);
 	free(pool->output);
+	free(pool->access_log);
+	free(pool->access_format);
 	free(pool->gids);
 	free(pool->home);
 	free(pool->user_name);

@@ -17,6 +17,7 @@
 #include "common/conf.h"
 #include "common/conflist.h"
 #include "common/confword.h"
+#include "common/logformat.h"
 
 struct slot {
 	const struct confval *value;
@@ -112,6 +113,16 @@ static int set_sink(const struct slot *slot, const char *text)
 		choices[0], choices[1]);
 }
 
+static int set_format(const struct slot *slot, const char *text)
+{
+	struct logformat *format = logformat_compile(text, slot->err);
+
+	if (format == NULL)
+		return -1;
+	logformat_free(format);
+	return keep(slot, text);
+}
+
 static int set_choice(const struct slot *slot, const char *text)
 {
 	int index = find_choice(slot, text, slot->name);
@@ -125,6 +136,19 @@ static int set_choice(const struct slot *slot, const char *text)
 static void put_choice(const struct slot *slot, FILE *out)
 {
 	fputs(slot->value->choices[*(const int *)source(slot) - slot->value->min], out);
+}
+
+static int set_endpoint(const struct slot *slot, const char *text)
+{
+	enum address_kind kind = (enum address_kind)slot->value->min;
+	struct address address;
+
+	if (units_address(text, &address, slot->err) != 0)
+		return -1;
+	if (address.kind != kind)
+		return err_set(slot->err, EX_CONFIG, "\"%s\" is not %s", text,
+			kind == ADDRESS_UNIX ? "an absolute path" : "HOST:PORT or *:PORT");
+	return keep(slot, address.text);
 }
 
 static int set_name(const struct slot *slot, const char *text)
@@ -374,6 +398,8 @@ static const struct type types[] = {
 	[CONFVAL_PATTERN] = { .optional = true, .set = set_pattern },
 	[CONFVAL_PATH] = { .optional = true, .set = set_path, .put = put_string },
 	[CONFVAL_SINK] = { .set = set_sink, .put = put_string },
+	[CONFVAL_FORMAT] = { .set = set_format, .put = put_string },
+	[CONFVAL_ENDPOINT] = { .optional = true, .set = set_endpoint, .put = put_string },
 	[CONFVAL_NAME] = { .optional = true, .set = set_name, .put = put_string },
 	[CONFVAL_CHOICE] = { .set = set_choice, .put = put_choice },
 	[CONFVAL_UNSIGNED] = { .set = set_unsigned, .put = put_unsigned },

@@ -11,22 +11,24 @@
 struct err;
 
 enum confval_type {
-	CONFVAL_PATTERN,   /* kept by nobody here: include */
-	CONFVAL_PATH,      /* char *: absolute; empty: NULL */
-	CONFVAL_SINK,      /* char *: one of the choices, or an absolute path */
-	CONFVAL_NAME,      /* char *: of a user or group; empty: NULL */
-	CONFVAL_CHOICE,    /* int: min for the first of the choices, and so on */
-	CONFVAL_UNSIGNED,  /* unsigned, min to max */
-	CONFVAL_RANGE,     /* struct conf_range: "N" or "MIN..MAX", min to max */
-	CONFVAL_NUMBER,    /* uint64_t, min to max */
-	CONFVAL_BYTES,     /* uint64_t: a size, min to max where max is given */
-	CONFVAL_INT,       /* int, min to max */
-	CONFVAL_MODE,      /* unsigned, octal, up to max */
-	CONFVAL_DURATION,  /* uint64_t: milliseconds, min to max */
-	CONFVAL_SIGNAL,    /* int */
-	CONFVAL_BOOL,      /* bool */
-	CONFVAL_LIMIT,     /* uint64_t: a number; unlimited; empty: CONF_INHERIT */
-	CONFVAL_SIZE,      /* uint64_t: a size; unlimited; empty: CONF_INHERIT */
+	CONFVAL_PATTERN,  /* kept by nobody here: include */
+	CONFVAL_PATH,     /* char *: absolute; empty: NULL */
+	CONFVAL_SINK,     /* char *: one of the choices, or an absolute path */
+	CONFVAL_ENDPOINT, /* char *: one address of the kind (enum address_kind) min; empty: NULL */
+	CONFVAL_FORMAT,   /* char *: for logformat_compile() */
+	CONFVAL_NAME,     /* char *: of a user or group; empty: NULL */
+	CONFVAL_CHOICE,   /* int: min for the first of the choices, and so on */
+	CONFVAL_UNSIGNED, /* unsigned, min to max */
+	CONFVAL_RANGE,    /* struct conf_range: "N" or "MIN..MAX", min to max */
+	CONFVAL_NUMBER,   /* uint64_t, min to max */
+	CONFVAL_BYTES,    /* uint64_t: a size, min to max where max is given */
+	CONFVAL_INT,      /* int, min to max */
+	CONFVAL_MODE,     /* unsigned, octal, up to max */
+	CONFVAL_DURATION, /* uint64_t: milliseconds, min to max */
+	CONFVAL_SIGNAL,   /* int */
+	CONFVAL_BOOL,     /* bool */
+	CONFVAL_LIMIT,    /* uint64_t: a number; unlimited; empty: CONF_INHERIT */
+	CONFVAL_SIZE,     /* uint64_t: a size; unlimited; empty: CONF_INHERIT */
 	CONFVAL_ADDRESSES, /* listen of struct conf_pool */
 	CONFVAL_NETWORKS,  /* allow of struct conf_pool */
 	CONFVAL_NAMES,     /* char **: of users or groups; empty: NULL */

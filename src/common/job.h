@@ -21,8 +21,10 @@ struct job {
 	pid_t master;   /* to see with getppid() that it still lives */
 	int *listeners; /* in-process: all of the pool; command: the one to put on fd 0 */
 	size_t listener_count;
-	int board_fd;          /* in-process pools only, else -1 */
+	int shared_fd;         /* in-process: the application's page; else -1 */
+	int board_fd;          /* in-process: the worker's page of the scoreboard; else -1 */
 	int handover[2];       /* in-process: to siblings, from siblings; else -1 */
+	int access_fd;         /* in-process with an access log: where to look for it; else -1 */
 	int bell_fd;           /* in-process: eventfd(2) that wakes the master; else -1 */
 	uint64_t max_requests; /* in-process: after so many it takes no more; 0: no limit */
 	uint64_t max_memory;   /* in-process: the same for its resident size, bytes; 0: no limit */

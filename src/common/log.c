@@ -40,6 +40,7 @@ static struct {
 	struct log_file *file; /* NULL: stderr or syslog */
 	int stderr_fd;         /* that does not block; -1: there is only STDERR_FILENO */
 	unsigned long lost;    /* lines that stderr or syslog did not take */
+	log_listener tap;      /* NULL: none */
 } sink = { .level = LOG_NOTICE, .stderr_fd = -1 };
 
 static const char *const level_names[] = {
@@ -256,13 +257,24 @@ static void to_stderr(const char *line)
 		sink.lost++;
 }
 
-static void __attribute__((format(printf, 2, 0))) say(int level, const char *fmt, va_list ap)
+void log_tap(log_listener listener)
+{
+	sink.tap = listener;
+}
+
+static void __attribute__((format(printf, 3, 0)))
+say(int level, bool news, const char *fmt, va_list ap)
 {
 	char line[LINE_SIZE], leveled[LINE_SIZE + 16];
 
-	if (level > sink.level)
+	news = news && sink.tap != NULL && level <= LOG_NOTICE;
+	if (level > sink.level && !news)
 		return;
 	vsnprintf(line, sizeof(line), fmt, ap);
+	if (news)
+		sink.tap(level, line);
+	if (level > sink.level)
+		return;
 	if (sink.use_syslog) {
 		to_syslog(level, line);
 	} else if (sink.file != NULL) {
@@ -273,17 +285,18 @@ static void __attribute__((format(printf, 2, 0))) say(int level, const char *fmt
 	}
 }
 
-#define DEFINE_LEVEL(name, level)             \
+#define DEFINE_LEVEL(name, level, news)       \
 	void log_##name(const char *fmt, ...) \
 	{                                     \
 		va_list ap;                   \
 		va_start(ap, fmt);            \
-		say(level, fmt, ap);          \
+		say(level, news, fmt, ap);    \
 		va_end(ap);                   \
 	}
 
-DEFINE_LEVEL(err, LOG_ERR)
-DEFINE_LEVEL(warning, LOG_WARNING)
-DEFINE_LEVEL(notice, LOG_NOTICE)
-DEFINE_LEVEL(info, LOG_INFO)
-DEFINE_LEVEL(debug, LOG_DEBUG)
+DEFINE_LEVEL(err, LOG_ERR, true)
+DEFINE_LEVEL(warning, LOG_WARNING, true)
+DEFINE_LEVEL(notice, LOG_NOTICE, true)
+DEFINE_LEVEL(info, LOG_INFO, true)
+DEFINE_LEVEL(debug, LOG_DEBUG, true)
+DEFINE_LEVEL(output, LOG_NOTICE, false)

@@ -23,6 +23,12 @@ void log_warning(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_notice(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* What a worker has printed: as log_notice(), but it is no news of the daemon's. */
+void log_output(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* From now on gets every line of level notice and above too, whatever is logged. */
+typedef void (*log_listener)(int level, const char *line);
+void log_tap(log_listener listener);
 
 /* Foreign bytes as one printable line: control and non-ASCII bytes become \ooo or \n, a
  * backslash is doubled; a tab stays. Always terminates out; returns out. */

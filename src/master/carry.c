@@ -32,6 +32,14 @@ static const struct state_row pool_rows[] = {
 	STATE_ROW(NUMBER, struct pool, restart.policy.last_failure, UINT64_MAX),
 	STATE_ROW(NUMBER, struct pool, restart.policy.debt, UINT64_MAX),
 	STATE_ROW(NUMBER, struct pool, restart.policy.settled_at, UINT64_MAX),
+	STATE_ROW(BYTES, struct pool, tally.gone, 0),
+	STATE_ROW(NUMBER, struct pool, tally.spawned, UINT64_MAX),
+	STATE_ROW(NUMBER, struct pool, tally.died[LEDGER_EXITED], UINT64_MAX),
+	STATE_ROW(NUMBER, struct pool, tally.died[LEDGER_SIGNAL], UINT64_MAX),
+	STATE_ROW(NUMBER, struct pool, tally.died[LEDGER_TIMEOUT], UINT64_MAX),
+	STATE_ROW(NUMBER, struct pool, tally.died[LEDGER_FAILED_START], UINT64_MAX),
+	STATE_ROW(NUMBER, struct pool, tally.died[LEDGER_RETIRED], UINT64_MAX),
+	STATE_ROW(NUMBER, struct pool, draining, 1),
 	STATE_END,
 };
 
@@ -40,6 +48,7 @@ static const struct state_row watch_rows[] = {
 	STATE_ROW(NUMBER, struct watch, slot, 4 * CONF_WORKERS_MAX),
 	STATE_ROW(NUMBER, struct watch, state, LIFE_STATE_COUNT - 1),
 	STATE_ROW(NUMBER, struct watch, was_ready, 1),
+	STATE_ROW(NUMBER, struct watch, expired, 1),
 	STATE_ROW(NUMBER, struct watch, started, UINT64_MAX),
 	STATE_ROW(NUMBER, struct watch, listener, CONF_LISTEN_MAX),
 	STATE_ROW(NUMBER, struct watch, code, EX__MAX),
@@ -79,12 +88,24 @@ static const struct state_row seat_rows[] = {
 	STATE_ROW(NUMBER, struct seat, member.since, UINT64_MAX),
 	STATE_ROW(NUMBER, struct seat, member.connection, UINT64_MAX),
 	STATE_ROW(NUMBER, struct seat, member.told, UINT64_MAX),
+	STATE_ROW(BYTES, struct seat, member.said, 0),
 	STATE_END,
 };
 
 struct shelf { /* a scoreboard */
 	int fd;
 	unsigned slots, layout;
+};
+
+struct leaf { /* of it: a worker's page */
+	int fd;
+	unsigned slot;
+};
+
+static const struct state_row leaf_rows[] = {
+	STATE_ROW(FD, struct leaf, fd, 0),
+	STATE_ROW(NUMBER, struct leaf, slot, 4 * CONF_WORKERS_MAX),
+	STATE_END,
 };
 
 static const struct state_row shelf_rows[] = {
@@ -105,13 +126,20 @@ static const struct state_row room_rows[] = {
 
 struct era { /* a generation */
 	unsigned number, want;
+	struct conf_range range;
 	bool current;
+	struct accessfile access;
 };
 
 static const struct state_row era_rows[] = {
 	STATE_ROW(NUMBER, struct era, number, UINT_MAX),
 	STATE_ROW(NUMBER, struct era, want, CONF_WORKERS_MAX),
+	STATE_ROW(NUMBER, struct era, range.min, CONF_WORKERS_MAX),
+	STATE_ROW(NUMBER, struct era, range.max, CONF_WORKERS_MAX),
 	STATE_ROW(NUMBER, struct era, current, 1),
+	STATE_ROW(FD, struct era, access.fd, 0),
+	STATE_ROW(FD, struct era, access.ends[0], 0),
+	STATE_ROW(FD, struct era, access.ends[1], 0),
 	STATE_END,
 };
 
@@ -127,7 +155,11 @@ static const struct state_row use_rows[] = {
 static void save_generation(
 	const struct pool *pool, const struct generation *g, struct state_out *out)
 {
-	struct era era = { .number = g->number, .want = g->want, .current = g == pool->current };
+	struct era era = { .number = g->number,
+		.want = g->want,
+		.range = g->range,
+		.current = g == pool->current,
+		.access = g->access };
 
 	state_put(out, "generation", era_rows, &era);
 	for (size_t i = 0; i < g->listener_count; i++) {
@@ -147,19 +179,29 @@ static void save_member(const struct member *m, struct state_out *out)
 		output_save(m->watch->output, out);
 }
 
+static void save_board(const struct pool *pool, struct state_out *out)
+{
+	struct shelf shelf = { .fd = board_fd(pool->board, 0),
+		.slots = board_slots(pool->board),
+		.layout = BOARD_LAYOUT };
+
+	state_put(out, "board", shelf_rows, &shelf);
+	for (unsigned s = 1; s <= pool->roster.slots; s++) {
+		struct leaf leaf = { .fd = board_fd(pool->board, s), .slot = s };
+
+		if (pool->roster.members[s].watch != NULL && leaf.fd >= 0)
+			state_put(out, "page", leaf_rows, &leaf);
+	}
+}
+
 void carry_save(const struct pool *pool, struct state_out *out)
 {
 	struct room room = { .slots = pool->roster.slots };
 
 	state_put(out, "pool", pool_rows, pool);
 	state_put(out, "roster", room_rows, &room);
-	if (pool->board != NULL) {
-		struct shelf shelf = { .fd = board_fd(pool->board),
-			.slots = board_slots(pool->board),
-			.layout = BOARD_LAYOUT };
-
-		state_put(out, "board", shelf_rows, &shelf);
-	}
+	if (pool->board != NULL)
+		save_board(pool, out);
 	if (pool->current != NULL)
 		save_generation(pool, pool->current, out);
 	for (const struct generation *g = pool->retired; g != NULL; g = g->next_retired)
@@ -208,6 +250,15 @@ static int restore_board(struct pool *pool, struct state_in *in, struct err *err
 	pool->board = shelf.fd < 0 ? NULL : board_adopt(shelf.fd, shelf.slots);
 	if (pool->board == NULL)
 		return err_set(err, EX_OSERR, "pool %s: cannot map its scoreboard", pool->name);
+	while (state_has(in, "page")) {
+		struct leaf leaf = { .fd = -1 };
+
+		if (state_take(in, "page", leaf_rows, &leaf, err) != 0)
+			return -1;
+		if (board_adopt_page(pool->board, leaf.slot, leaf.fd) != 0)
+			return err_set(err, EX_OSERR,
+				"pool %s: cannot map a page of its scoreboard", pool->name);
+	}
 	return 0;
 }
 
@@ -215,7 +266,7 @@ static int restore_generation(
 	struct pool *pool, struct state_in *in, const struct carry_scene *scene, struct err *err)
 {
 	unsigned numbers[CONF_LISTEN_MAX];
-	struct era era = { 0 };
+	struct era era = { .access = ACCESSFILE_NONE };
 	size_t count = 0;
 
 	if (state_take(in, "generation", era_rows, &era, err) != 0)
@@ -229,11 +280,15 @@ static int restore_generation(
 	if (mine == NULL)
 		return err_set(
 			err, EX_SOFTWARE, "pool %s: the state lacks its configuration", pool->name);
-	struct generation *g =
-		generation_adopt(mine, era.number, scene->listeners, numbers, count, err);
+	const struct generation_parts parts = {
+		.listeners = numbers, .count = count, .access = era.access
+	};
+	struct generation *g = generation_adopt(mine, era.number, scene->listeners, &parts, err);
 	if (g == NULL)
 		return -1;
 	g->want = era.want;
+	if (era.range.max > 0 && era.range.min <= era.range.max)
+		g->range = era.range;
 	if (era.current) {
 		pool->current = g;
 	} else {
@@ -261,7 +316,7 @@ static int take_seat(struct pool *pool, struct watch *w, struct seat *seat, stru
 	if (g == NULL || w->pid <= 1 || w->slot == 0 || w->slot > pool->roster.slots ||
 		pool->roster.members[w->slot].watch != NULL ||
 		(g->conf->kind != CONF_COMMAND &&
-			(pool->board == NULL || w->slot > board_slots(pool->board))))
+			(pool->board == NULL || board_fd(pool->board, w->slot) < 0)))
 		return err_set(
 			err, EX_SOFTWARE, "pool %s: the state has an odd worker", pool->name);
 	w->conf = g->conf;

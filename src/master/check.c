@@ -20,10 +20,12 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "common/append.h"
 #include "common/conf.h"
 #include "common/err.h"
 #include "common/log.h"
-#include "common/units.h"
+#include "master/account.h"
+#include "master/checkgate.h"
 
 #define GROUPS_MAX 1024
 
@@ -47,31 +49,6 @@ static void complain(const struct check *c, const char *key, int code, const cha
 	err_list_add(c->errors, code, "%s: pool %s: %s",
 		conf_where(c->pool, key, where, sizeof(where)), c->pool->name,
 		log_escape(text, strlen(text), escaped, sizeof(escaped)));
-}
-
-static const struct passwd *find_user(const char *name)
-{
-	const struct passwd *pw = getpwnam(name);
-	uint64_t id;
-
-	if (pw != NULL || units_number(name, 0, UINT32_MAX - 1, &id, NULL) != 0)
-		return pw;
-	return getpwuid((uid_t)id);
-}
-
-static int find_group(const char *name, gid_t *gid)
-{
-	const struct group *gr = getgrnam(name);
-	uint64_t id;
-
-	if (gr != NULL) {
-		*gid = gr->gr_gid;
-		return 0;
-	}
-	if (units_number(name, 0, UINT32_MAX - 1, &id, NULL) != 0)
-		return -1;
-	*gid = (gid_t)id;
-	return 0;
 }
 
 static void set_text(char **to, const char *text)
@@ -102,7 +79,7 @@ static void check_groups(const struct check *c, const char *user)
 	}
 	pool->gids[pool->gid_count++] = pool->gid;
 	for (char **g = pool->groups; *g != NULL && pool->gid_count < GROUPS_MAX; g++) {
-		if (find_group(*g, &pool->gids[pool->gid_count]) != 0)
+		if (account_group(*g, &pool->gids[pool->gid_count]) != 0)
 			complain(c, "groups", EX_NOPERM, "there is no group \"%s\"", *g);
 		else
 			pool->gid_count++;
@@ -113,7 +90,7 @@ static void check_user_as_root(const struct check *c)
 {
 	struct conf_pool *pool = c->pool;
 	const char *name = pool->user != NULL ? pool->user : "nobody";
-	const struct passwd *pw = find_user(name);
+	const struct passwd *pw = account_user(name);
 
 	if (pw == NULL) {
 		complain(c, "user", EX_NOPERM, "there is no user \"%s\"", name);
@@ -127,7 +104,7 @@ static void check_user_as_root(const struct check *c)
 	pool->gid = pw->pw_gid;
 	set_text(&pool->user_name, pw->pw_name);
 	set_text(&pool->home, pw->pw_dir);
-	if (pool->group != NULL && find_group(pool->group, &pool->gid) != 0)
+	if (pool->group != NULL && account_group(pool->group, &pool->gid) != 0)
 		complain(c, "group", EX_NOPERM, "there is no group \"%s\"", pool->group);
 	check_groups(c, pool->user_name);
 }
@@ -136,7 +113,7 @@ static void check_user_as_root(const struct check *c)
 static void check_user_as_self(const struct check *c)
 {
 	struct conf_pool *pool = c->pool;
-	const struct passwd *pw = pool->user != NULL ? find_user(pool->user) : NULL;
+	const struct passwd *pw = pool->user != NULL ? account_user(pool->user) : NULL;
 	gid_t gid;
 
 	if (pool->user != NULL && pw == NULL)
@@ -145,7 +122,7 @@ static void check_user_as_self(const struct check *c)
 		complain(c, "user", EX_NOPERM,
 			"only root can run workers as another user: leave out user = %s",
 			pool->user);
-	if (pool->group != NULL && (find_group(pool->group, &gid) != 0 || gid != getegid()))
+	if (pool->group != NULL && (account_group(pool->group, &gid) != 0 || gid != getegid()))
 		complain(c, "group", EX_NOPERM,
 			"only root can run workers with another group: leave out group = %s",
 			pool->group);
@@ -163,7 +140,8 @@ static void check_user_as_self(const struct check *c)
 static void check_listen_owner(const struct check *c)
 {
 	struct conf_pool *pool = c->pool;
-	const struct passwd *pw = pool->listen_owner != NULL ? find_user(pool->listen_owner) : NULL;
+	const struct passwd *pw =
+		pool->listen_owner != NULL ? account_user(pool->listen_owner) : NULL;
 
 	pool->listen_uid = geteuid();
 	pool->listen_gid = getegid();
@@ -172,7 +150,7 @@ static void check_listen_owner(const struct check *c)
 			pool->listen_owner);
 	if (pw != NULL)
 		pool->listen_uid = pw->pw_uid;
-	if (pool->listen_group != NULL && find_group(pool->listen_group, &pool->listen_gid) != 0)
+	if (pool->listen_group != NULL && account_group(pool->listen_group, &pool->listen_gid) != 0)
 		complain(c, "listen-group", EX_NOPERM, "there is no group \"%s\"",
 			pool->listen_group);
 	if (geteuid() != 0 && pool->listen_uid != geteuid())
@@ -285,6 +263,8 @@ static void check_pool(const struct check *c)
 		check_path(c, "module", pool->chroot, pool->argv[0], S_IFREG);
 	if (pool->output[0] == '/' && log_file_check(pool->output, &err) != 0)
 		complain(c, "output", err.code, "%s", err.text);
+	if (pool->access_log != NULL && append_check(pool->access_log, &err) != 0)
+		complain(c, "access-log", err.code, "%s", err.text);
 }
 
 static void check_log(const struct conf *conf, struct err_list *errors)
@@ -294,13 +274,14 @@ static void check_log(const struct conf *conf, struct err_list *errors)
 
 	if (conf->log[0] == '/' && log_file_check(conf->log, &err) != 0)
 		err_list_add(errors, err.code, "%s: log: %s",
-			conf_where_log(conf, where, sizeof(where)), err.text);
+			conf_where_main(conf, "log", where, sizeof(where)), err.text);
 }
 
 void check_conf(struct conf *conf, bool with_log, struct err_list *errors)
 {
 	if (with_log)
 		check_log(conf, errors);
+	checkgate(conf, errors);
 	for (size_t i = 0; i < conf->pool_count; i++)
 		check_pool(&(struct check){ .pool = conf->pools[i], .errors = errors });
 }

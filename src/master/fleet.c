@@ -5,6 +5,7 @@
 #include "master/fleet.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -16,6 +17,7 @@
 #include "master/carryconf.h"
 #include "master/listen.h"
 #include "master/pool.h"
+#include "master/quota.h"
 #include "master/state.h"
 #include "master/tracee.h"
 
@@ -34,6 +36,7 @@ struct fleet {
 	struct conf *conf; /* in force; NULL before the first commit */
 	unsigned conf_number;
 	struct conf *next; /* of the transaction under way; NULL: none */
+	char only[40];     /* the pool that it is about; empty: all */
 	unsigned number;   /* of the newest configuration */
 	struct old_conf *old;
 };
@@ -71,7 +74,7 @@ void fleet_free(struct fleet *f)
 	free(f);
 }
 
-static struct pool *find_pool(const struct fleet *f, const char *name)
+struct pool *fleet_find(const struct fleet *f, const char *name)
 {
 	for (size_t i = 0; i < f->pool_count; i++)
 		if (strcmp(pool_name(f->pools[i]), name) == 0 && !pool_is_stopped(f->pools[i]))
@@ -152,11 +155,19 @@ static void abort_transaction(struct fleet *f, uint64_t now)
 	f->next = NULL;
 }
 
+static bool concerns(const struct fleet *f, const char *pool)
+{
+	return f->only[0] == '\0' || strcmp(f->only, pool) == 0;
+}
+
 static int prepare_pools(struct fleet *f, uint64_t now, struct err *err)
 {
 	for (size_t i = 0; i < f->next->pool_count; i++) {
 		const struct conf_pool *conf = f->next->pools[i];
-		struct pool *pool = find_pool(f, conf->name);
+
+		if (!concerns(f, conf->name))
+			continue;
+		struct pool *pool = fleet_find(f, conf->name);
 
 		if (pool == NULL)
 			pool = add_pool(f, conf->name);
@@ -168,8 +179,29 @@ static int prepare_pools(struct fleet *f, uint64_t now, struct err *err)
 	return 0;
 }
 
-int fleet_prepare(struct fleet *f, struct conf *conf, uint64_t now, struct err *err)
+/* Two pools must not come to share an address, which one of them would have given up. */
+static int check_only(
+	const struct fleet *f, const struct conf_pool *conf, const char *name, struct err *err)
 {
+	if (conf == NULL)
+		return err_set(err, EX_CONFIG,
+			"pool %s is no longer in the configuration: reload all", name);
+	for (size_t i = 0; i < conf->listen_count; i++)
+		for (size_t p = 0; p < f->pool_count; p++)
+			if (strcmp(pool_name(f->pools[p]), name) != 0 &&
+				pool_listens(f->pools[p], conf->listen[i].text))
+				return err_set(err, EX_CONFIG,
+					"%s belongs to pool %s as yet: reload all",
+					conf->listen[i].text, pool_name(f->pools[p]));
+	return 0;
+}
+
+int fleet_prepare(
+	struct fleet *f, struct conf *conf, const char *only, uint64_t now, struct err *err)
+{
+	if (only != NULL && check_only(f, conf_find_pool(conf, only), only, err) != 0)
+		return -1;
+	snprintf(f->only, sizeof(f->only), "%s", only != NULL ? only : "");
 	f->next = conf;
 	f->number++;
 	if (prepare_pools(f, now, err) == 0)
@@ -200,8 +232,23 @@ static void warn_of_restart(const char *pool, const char *key, const char *cost)
 			pool, key);
 }
 
+/* The others go on with what they have, and that stays the configuration in force. */
+static void commit_one(struct fleet *f, uint64_t now)
+{
+	struct pool *pool = fleet_find(f, f->only);
+
+	if (pool != NULL)
+		pool_commit(pool, now);
+	put_aside(f, f->next, f->number);
+	f->next = NULL;
+}
+
 static void commit(struct fleet *f, uint64_t now)
 {
+	if (f->only[0] != '\0') {
+		commit_one(f, now);
+		return;
+	}
 	if (f->conf != NULL)
 		conf_diff(f->conf, f->next, warn_of_restart);
 	for (size_t i = 0; i < f->pool_count; i++) {
@@ -271,7 +318,7 @@ void fleet_cut(struct fleet *f, uint64_t now)
 void fleet_scale(struct fleet *f, int by, uint64_t now)
 {
 	for (size_t i = 0; i < f->pool_count; i++)
-		pool_scale(f->pools[i], by, now);
+		quota_step(f->pools[i], by, now);
 }
 
 void fleet_reopen(struct fleet *f)
@@ -295,6 +342,11 @@ bool fleet_died(struct fleet *f, pid_t pid, int status, uint64_t now)
 		if (pool_died(f->pools[i], pid, status, now))
 			return true;
 	return false;
+}
+
+struct pool *fleet_pool(const struct fleet *f, size_t index)
+{
+	return index < f->pool_count ? f->pools[index] : NULL;
 }
 
 bool fleet_is_empty(const struct fleet *f)

@@ -10,6 +10,7 @@
 #define PREFORKD_FLEET_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -17,6 +18,7 @@ struct conf;
 struct err;
 struct fleet;
 struct listen_set;
+struct pool;
 struct state_in;
 struct state_out;
 struct watch_context;
@@ -33,8 +35,10 @@ void fleet_save(const struct fleet *fleet, struct state_out *out);
 int fleet_restore(struct fleet *fleet, struct state_in *in, struct err *err);
 
 /* Begins a transaction; none may be under way. Opens listeners and outputs, starts nothing yet. On
- * success conf belongs to the fleet; on failure nothing has changed and it stays the caller's. */
-int fleet_prepare(struct fleet *fleet, struct conf *conf, uint64_t now, struct err *err);
+ * success conf belongs to the fleet; on failure nothing has changed and it stays the caller's.
+ * only: the pool that is to follow the configuration, and no other; NULL: all. */
+int fleet_prepare(
+	struct fleet *fleet, struct conf *conf, const char *only, uint64_t now, struct err *err);
 bool fleet_is_changing(const struct fleet *fleet);
 
 enum fleet_news { FLEET_NO_NEWS, FLEET_COMMITTED, FLEET_FAILED };
@@ -52,6 +56,10 @@ bool fleet_stopped(struct fleet *fleet, pid_t pid, int status, uint64_t now);
 bool fleet_died(struct fleet *fleet, pid_t pid, int status, uint64_t now);
 
 bool fleet_is_empty(const struct fleet *fleet);
+/* One after the other; NULL behind the last. Those that have stopped serving are among them. */
+struct pool *fleet_pool(const struct fleet *fleet, size_t index);
+/* NULL: none that serves, or will, has this name. */
+struct pool *fleet_find(const struct fleet *fleet, const char *name);
 unsigned fleet_ready(const struct fleet *fleet);
 /* The configuration in force; NULL before the first commit. */
 const struct conf *fleet_conf(const struct fleet *fleet);

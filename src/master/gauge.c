@@ -8,6 +8,7 @@
 #include "common/conf.h"
 #include "master/generation.h"
 #include "master/grip.h"
+#include "master/listen.h"
 #include "master/look.h"
 #include "master/queue.h"
 #include "master/roster.h"
@@ -39,6 +40,7 @@ static void look_at_program(struct member *m, uint64_t now)
 	else if (m->since == 0 || grip.connection != m->connection)
 		m->since = now;
 	m->connection = grip.connection;
+	m->looked = true;
 }
 
 static void look_at_member(struct member *m, const struct board *board, uint64_t now)
@@ -85,6 +87,8 @@ static void look_at_queues(
 		(void)queue_read(g->listener_fds[l], &queue);
 		if (queue.waiting == 0)
 			continue;
+		if (queue.waiting > g->listeners[l]->high)
+			g->listeners[l]->high = queue.waiting;
 		out->load.queue += queue.waiting;
 		if (g->conf->kind != CONF_COMMAND)
 			continue;

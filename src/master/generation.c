@@ -8,6 +8,7 @@
 
 #include "common/conf.h"
 #include "common/err.h"
+#include "common/log.h"
 #include "master/listen.h"
 #include "master/output.h"
 
@@ -42,6 +43,28 @@ static int open_output(struct generation *g, struct err *err)
 	return 0;
 }
 
+/* One that an earlier image has opened is there already, if that knew of access logs. */
+static int open_access(struct generation *g, struct err *err)
+{
+	struct err why;
+
+	if (g->conf->access_log == NULL || g->access.fd >= 0)
+		return 0;
+	if (accessfile_open(&g->access, g->conf->access_log, &why) == 0)
+		return 0;
+	return err_set(err, why.code, "pool %s: %s", g->conf->name, why.text);
+}
+
+void generation_reopen(struct generation *g)
+{
+	struct err why;
+
+	output_sink_reopen(g->sink);
+	if (g->access.fd >= 0 && accessfile_reopen(&g->access, g->conf->access_log, &why) != 0)
+		log_err("pool %s: the access log stays in the old file: %s", g->conf->name,
+			why.text);
+}
+
 static struct generation *new_generation(
 	const struct conf_pool *conf, unsigned number, struct listen_set *set, struct err *err)
 {
@@ -53,8 +76,10 @@ static struct generation *new_generation(
 	}
 	g->number = number;
 	g->conf = conf;
+	g->range = conf->workers;
 	g->want = conf->workers.min;
 	g->set = set;
+	g->access = (struct accessfile)ACCESSFILE_NONE;
 	return g;
 }
 
@@ -79,13 +104,15 @@ static int take_listeners(
 }
 
 struct generation *generation_adopt(const struct conf_pool *conf, unsigned number,
-	struct listen_set *set, const unsigned *listeners, size_t count, struct err *err)
+	struct listen_set *set, const struct generation_parts *parts, struct err *err)
 {
 	struct generation *g = new_generation(conf, number, set, err);
 
 	if (g == NULL)
 		return NULL;
-	if (take_listeners(g, listeners, count, err) == 0 && open_output(g, err) == 0)
+	g->access = parts->access;
+	if (take_listeners(g, parts->listeners, parts->count, err) == 0 &&
+		open_output(g, err) == 0 && open_access(g, err) == 0)
 		return g;
 	/* No listener is closed: it is still that of the older image, if that goes on. */
 	free(g->listeners);
@@ -101,7 +128,7 @@ struct generation *generation_open(
 
 	if (g == NULL)
 		return NULL;
-	if (open_listeners(g, err) == 0 && open_output(g, err) == 0)
+	if (open_listeners(g, err) == 0 && open_output(g, err) == 0 && open_access(g, err) == 0)
 		return g;
 	generation_close(g);
 	return NULL;
@@ -126,6 +153,7 @@ void generation_close(struct generation *g)
 		return;
 	generation_leave(g);
 	output_sink_close(g->sink);
+	accessfile_close(&g->access);
 	free(g->listeners);
 	free(g->listener_fds);
 	free(g);

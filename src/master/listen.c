@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,7 @@ struct entry {
 static const struct state_row rows[] = {
 	STATE_ROW(FD, struct entry, listener.fd, 0),
 	STATE_ROW(TEXT, struct entry, address.text, 0),
+	STATE_ROW(NUMBER, struct entry, listener.high, UINT_MAX),
 	STATE_ROW(FD, struct entry, file.dir, 0),
 	STATE_ROW(TEXT, struct entry, file.name, 0),
 	STATE_ROW(NUMBER, struct entry, file.dev, UINT64_MAX),
@@ -411,6 +413,11 @@ static bool listens_at(int fd, const void *arg)
 	       same_name(&other, arg);
 }
 
+bool listen_belongs(const struct address *address, int pid)
+{
+	return pid > 0 && sockets_find(pid, listens_at, address) > 0;
+}
+
 void listen_check(
 	struct listen_set *set, const struct conf *conf, int ours, struct err_list *errors)
 {
@@ -428,8 +435,7 @@ void listen_check(
 				continue;
 			if (a->kind == ADDRESS_FD)
 				continue; /* handed in at the start, not now */
-			if (bind_check(a, &err) != 0 &&
-				!(ours > 0 && sockets_find(ours, listens_at, a) > 0))
+			if (bind_check(a, &err) != 0 && !listen_belongs(a, ours))
 				err_list_add(errors, err.code, "%s: listen: %s", where, err.text);
 		}
 	}

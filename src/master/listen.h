@@ -25,6 +25,7 @@ struct state_out;
 struct listener {
 	int fd;
 	const char *text; /* its address, for the log */
+	unsigned high;    /* the longest queue that was seen */
 };
 
 struct listen_set *listen_new(void);
@@ -67,6 +68,9 @@ struct listener *listen_take(struct listen_set *set, unsigned number);
  */
 void listen_check(
 	struct listen_set *set, const struct conf *conf, int ours, struct err_list *errors);
+
+/* Does that process, if there is one, listen at the address? */
+bool listen_belongs(const struct address *address, int pid);
 
 void listen_free(struct listen_set *set);
 

@@ -11,9 +11,7 @@
 #include <bsd/unistd.h>
 #include <errno.h>
 #include <event2/event.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -23,15 +21,19 @@
 #include "common/conf.h"
 #include "common/err.h"
 #include "common/log.h"
-#include "master/check.h"
 #include "master/children.h"
 #include "master/daemon.h"
+#include "master/desk.h"
+#include "master/events.h"
 #include "master/fleet.h"
 #include "master/heritage.h"
 #include "master/listen.h"
 #include "master/notify.h"
+#include "master/orders.h"
 #include "master/origin.h"
 #include "master/patience.h"
+#include "master/policy.h"
+#include "master/reload.h"
 #include "master/succession.h"
 #include "master/tell.h"
 #include "master/watch.h"
@@ -57,56 +59,40 @@ struct master {
 	struct fleet *fleet;
 	bool started; /* every pool has been ready once */
 	bool stopping;
+	bool over; /* nobody is left */
 	int exit_code;
 	struct heritage heritage;
+	struct heritage_parts parts; /* what else there is to hand over */
+	struct reload reload;
 	struct succession succession;
+	struct orders orders;
 	struct event_base *base;
-	struct event *timer, *watchdog, *signals[SIGNALS_HANDLED];
+	struct event *timer, *signals[SIGNALS_HANDLED];
 	size_t signal_count;
 	struct watch_context context;
 };
-
-static struct timeval time_of(uint64_t ms)
-{
-	return (struct timeval){ (time_t)(ms / 1000), (suseconds_t)(ms % 1000) * 1000 };
-}
-
-/* The sink follows the configuration; one that cannot be opened leaves the old one in use. */
-static void follow_log(const struct master *m)
-{
-	const struct conf *conf = fleet_conf(m->fleet);
-	struct err err;
-
-	if (log_open(m->start.foreground ? "stderr" : conf->log, conf->log_level, &err) != 0)
-		log_err("the log stays where it is: %s", err.text);
-}
 
 static void on_committed(struct master *m)
 {
 	char serving[64];
 
+	m->orders.herald.phase = LEDGER_SERVING;
 	if (m->started) {
-		follow_log(m);
-		log_notice("reload %u done: %s", m->heritage.reloads,
-			tell_strength(m->fleet, serving, sizeof(serving)));
-	} else {
-		m->started = true;
-		log_notice("serving with %s", tell_strength(m->fleet, serving, sizeof(serving)));
-		listen_drop_unused(m->start.listeners);
-		daemon_report(0, "");
+		reload_done(&m->reload);
+		return;
 	}
+	m->started = true;
+	log_notice("serving with %s", tell_strength(m->fleet, serving, sizeof(serving)));
+	listen_drop_unused(m->start.listeners);
+	daemon_report(0, "");
 	tell_done(m->start.pidfile, m->heritage.reloads, m->fleet);
-}
-
-static void on_reload_failed(struct master *m, const struct err *err)
-{
-	log_err("reload %u failed, the old workers serve on: %s", m->heritage.reloads, err->text);
-	tell_failed(m->start.pidfile, m->heritage.reloads, m->fleet, err->text);
 }
 
 static void begin_stop(struct master *m)
 {
 	m->stopping = true;
+	m->orders.herald.phase = LEDGER_STOPPING;
+	orders_refuse(&m->orders, "preforkd stops");
 	upgrade_cancel(&m->succession.upgrade);
 	notify_send("STOPPING=1\nSTATUS=Stopping");
 	fleet_stop(m->fleet, clock_ms());
@@ -120,27 +106,6 @@ static void give_up_start(struct master *m, int code, const char *why)
 		daemon_report(code, why);
 	begin_stop(m);
 	fleet_cut(m->fleet, clock_ms());
-}
-
-/* From the configuration as it is on disk now. */
-static void transact(struct master *m)
-{
-	struct err err;
-	struct conf *conf = check_read(m->start.options, !m->start.foreground, &err);
-
-	if (conf != NULL && fleet_prepare(m->fleet, conf, clock_ms(), &err) == 0)
-		return;
-	conf_free(conf);
-	on_reload_failed(m, &err);
-}
-
-static void begin_reload(struct master *m)
-{
-	m->heritage.reload_wanted = false;
-	m->heritage.reloads++;
-	tell_running(m->start.pidfile, m->heritage.reloads, "Reloading", clock_ms());
-	log_notice("reload %u begins", m->heritage.reloads);
-	transact(m);
 }
 
 static void on_cut(int signo, short what, void *arg)
@@ -184,16 +149,23 @@ static void on_upgrade(int signo, short what, void *arg)
 	m->heritage.upgrade_wanted = true;
 }
 
-static void on_reopen(int signo, short what, void *arg)
+static void reopen(struct master *m)
 {
-	struct master *m = arg;
-	struct err err;
+	struct err err = { 0 };
 
-	(void)signo, (void)what;
+	orders_begin(&m->orders, GATEJOB_REOPEN, NULL);
 	if (log_reopen(&err) != 0)
 		log_err("the log stays in the old file: %s", err.text);
 	fleet_reopen(m->fleet);
 	log_notice("logs reopened");
+	orders_end(&m->orders, GATEJOB_REOPEN, err.code == 0 ? GATEJOB_DONE : GATEJOB_FAILED,
+		err.code == 0 ? "logs reopened" : err.text);
+}
+
+static void on_reopen(int signo, short what, void *arg)
+{
+	(void)signo, (void)what;
+	reopen(arg);
 }
 
 static void on_more(int signo, short what, void *arg)
@@ -212,7 +184,10 @@ static void on_death(pid_t pid, int status, void *arg)
 {
 	struct master *m = arg;
 
+	if (pid == desk_pid(m->parts.desk))
+		orders_forget(&m->orders);
 	if (!upgrade_died(&m->succession.upgrade, pid, status) &&
+		!desk_died(m->parts.desk, pid, status, clock_ms()) &&
 		!fleet_died(m->fleet, pid, status, clock_ms()))
 		log_debug("reaped process %d, which is none of ours", (int)pid);
 }
@@ -235,12 +210,6 @@ static void on_timer(int fd, short what, void *arg)
 	(void)fd, (void)what, (void)arg; /* the loop reconciles after every event */
 }
 
-static void on_watchdog(int fd, short what, void *arg)
-{
-	(void)fd, (void)what, (void)arg;
-	notify_send("WATCHDOG=1");
-}
-
 static int add_signals(struct master *m)
 {
 #define X(signo, verb)                                                            \
@@ -256,13 +225,8 @@ static int add_signals(struct master *m)
 
 static int make_loop(struct master *m, struct err *err)
 {
-	uint64_t period = notify_watchdog();
-	struct timeval every = time_of(period);
-
 	m->timer = evtimer_new(m->base, on_timer, m);
-	m->watchdog = event_new(m->base, -1, EV_PERSIST, on_watchdog, m);
-	if (m->timer == NULL || m->watchdog == NULL ||
-		(period > 0 && event_add(m->watchdog, &every) != 0) || add_signals(m) != 0)
+	if (m->timer == NULL || notify_keep_alive(m->base) != 0 || add_signals(m) != 0)
 		return err_set(err, EX_OSERR, "cannot make the event loop: %s", strerror(errno));
 	return 0;
 }
@@ -301,24 +265,55 @@ static bool may_change(const struct master *m)
 	       !upgrade_is_underway(&m->succession.upgrade);
 }
 
+/* What came through the gate. */
+static void obey(struct master *m)
+{
+	struct orders *o = &m->orders;
+
+	orders_take(o, clock_ms());
+	m->heritage.reload_wanted = m->heritage.reload_wanted || o->reload;
+	m->heritage.upgrade_wanted = m->heritage.upgrade_wanted || o->upgrade;
+	if (o->reopen)
+		reopen(m);
+	if (o->stop) {
+		orders_begin(o, GATEJOB_STOP, NULL);
+		orders_end(o, GATEJOB_STOP, GATEJOB_DONE, "stopping");
+	}
+	if (o->stop && !m->stopping && m->started)
+		begin_stop(m);
+	else if (o->stop && !m->stopping)
+		give_up_start(m, EX_UNAVAILABLE, "told to stop before every pool was ready");
+	o->reload = o->upgrade = o->reopen = o->stop = false;
+}
+
+static void change(struct master *m)
+{
+	const char *pool = orders_pool(&m->orders);
+
+	if ((m->heritage.reload_wanted || pool != NULL) && may_change(m)) {
+		reload_begin(&m->reload, m->heritage.reload_wanted ? NULL : pool);
+		m->heritage.reload_wanted = false;
+	}
+	if (m->heritage.upgrade_wanted && may_change(m) && !fleet_must_wait(m->fleet))
+		succession_begin(&m->succession, m->base, clock_ms());
+	m->context.upgrade_waits =
+		m->heritage.upgrade_wanted || upgrade_is_underway(&m->succession.upgrade);
+}
+
 static uint64_t reconcile(struct master *m)
 {
 	uint64_t next;
 	struct err err;
 
-	if (m->heritage.reload_wanted && may_change(m))
-		begin_reload(m);
-	if (m->heritage.upgrade_wanted && may_change(m) && !fleet_must_wait(m->fleet))
-		succession_begin(&m->succession, m->base, clock_ms());
-	m->context.upgrade_waits =
-		m->heritage.upgrade_wanted || upgrade_is_underway(&m->succession.upgrade);
+	obey(m);
+	change(m);
 	switch (fleet_reconcile(m->fleet, clock_ms(), &next, &err)) {
 	case FLEET_COMMITTED:
 		on_committed(m);
 		break;
 	case FLEET_FAILED:
 		if (m->started)
-			on_reload_failed(m, &err);
+			reload_failed(&m->reload, &err);
 		else
 			give_up_start(m, err.code, err.text);
 		break;
@@ -329,7 +324,10 @@ static uint64_t reconcile(struct master *m)
 		hand_over(m);
 		next = 0;
 	}
-	return next;
+	next = policy_earlier(next, orders_follow(&m->orders, clock_ms()));
+	m->over = m->stopping && fleet_is_empty(m->fleet) && desk_end(m->parts.desk, clock_ms());
+	return policy_earlier(
+		next, desk_follow(m->parts.desk, m->base, orders_owed(&m->orders), clock_ms()));
 }
 
 static void loop(struct master *m)
@@ -337,12 +335,13 @@ static void loop(struct master *m)
 	for (;;) {
 		uint64_t next = reconcile(m);
 
-		if (m->stopping && fleet_is_empty(m->fleet))
+		if (m->over)
 			return;
 		event_del(m->timer);
 		if (next != UINT64_MAX) {
-			uint64_t now = clock_ms();
-			struct timeval tv = time_of(next > now ? next - now : 0);
+			uint64_t now = clock_ms(), left = next > now ? next - now : 0;
+			struct timeval tv = { (time_t)(left / 1000),
+				(suseconds_t)(left % 1000) * 1000 };
 
 			event_add(m->timer, &tv);
 		}
@@ -360,15 +359,10 @@ static int set_up(struct master *m, struct err *err)
 	const char *sink = m->start.foreground ? "stderr" : m->start.conf->log;
 	int level = m->start.conf->log_level;
 
-	if (pipe2(m->heritage.lifeline, O_CLOEXEC) != 0)
-		return err_set(err, EX_OSERR, "cannot make a pipe: %s", strerror(errno));
+	if (heritage_begin(&m->heritage, err) != 0)
+		return -1;
 	m->context.lifeline_fd = m->heritage.lifeline[0];
-	if (getrlimit(RLIMIT_NOFILE, &m->context.nofile) == 0) {
-		struct rlimit raised = { m->context.nofile.rlim_max, m->context.nofile.rlim_max };
-
-		setrlimit(RLIMIT_NOFILE, &raised);
-		m->heritage.nofile = m->context.nofile;
-	}
+	m->context.nofile = m->heritage.nofile;
 	/* Detached first: listeners and scoreboards belong to the process that serves, and the
 	 * command that waits hears of every failure all the same. */
 	if (!m->start.foreground && m->start.lost == NULL && daemon_detach(err) != 0)
@@ -376,7 +370,8 @@ static int set_up(struct master *m, struct err *err)
 	if ((m->base = m->context.base = event_base_new()) == NULL)
 		return err_set(err, EX_OSERR, "cannot make the event loop");
 	set_title(m->start.conf);
-	if (patience_prepare(m->fleet, m->start.conf, m->start.unclean, err) != 0)
+	if (patience_prepare(m->fleet, m->start.conf, m->start.unclean, err) != 0 ||
+		desk_open(m->parts.desk, m->start.conf, err) != 0)
 		return -1;
 	/* A log that cannot be written must not be found out later. */
 	if (log_open(sink, level, err) != 0 || daemon_write_pid(m->start.pidfile, err) != 0)
@@ -389,12 +384,11 @@ static int set_up(struct master *m, struct err *err)
 static void clean_up(struct master *m)
 {
 	fleet_free(m->fleet);
+	desk_free(m->parts.desk);
 	for (size_t i = 0; i < m->signal_count; i++)
 		event_free(m->signals[i]);
 	if (m->timer != NULL)
 		event_free(m->timer);
-	if (m->watchdog != NULL)
-		event_free(m->watchdog);
 	if (m->base != NULL)
 		event_base_free(m->base);
 	daemon_unlock(m->start.pidfile);
@@ -424,11 +418,22 @@ static struct master *new_master(const struct master_start *start)
 	m->context.environ = environ;
 	hold_signals(true);
 	m->fleet = fleet_new(&m->context, start->listeners);
-	m->succession = (struct succession){ .heritage = &m->heritage,
-		.origin = start->origin,
+	m->parts = (struct heritage_parts){ .origin = start->origin,
 		.pidfile = start->pidfile,
-		.fleet = m->fleet };
-	return m->fleet == NULL ? NULL : m;
+		.fleet = m->fleet,
+		.desk = desk_new(start->gate),
+		.orders = &m->orders };
+	m->reload = (struct reload){ .options = start->options,
+		.foreground = start->foreground,
+		.heritage = &m->heritage,
+		.parts = &m->parts };
+	m->succession = (struct succession){ .heritage = &m->heritage, .parts = &m->parts };
+	m->orders = (struct orders){ .desk = m->parts.desk,
+		.fleet = m->fleet,
+		.herald = {
+			.fleet = m->fleet, .heritage = &m->heritage, .version = start->version } };
+	events_keep();
+	return m->fleet == NULL || m->parts.desk == NULL ? NULL : m;
 }
 
 int master_main(const struct master_start *start)
@@ -458,11 +463,12 @@ static struct master *restore(
 		err_set(err, EX_OSERR, "cannot make the event loop");
 		return NULL;
 	}
-	if (heritage_restore(&m->heritage, state, pid, &m->start.pidfile, m->fleet, err) != 0)
+	if (heritage_restore(&m->heritage, state, pid, &m->parts, err) != 0)
 		return NULL;
+	m->start.pidfile = m->parts.pidfile;
 	m->context.lifeline_fd = m->heritage.lifeline[0];
 	m->context.nofile = m->heritage.nofile;
-	m->succession.pidfile = m->start.pidfile;
+	m->orders.herald.phase = LEDGER_SERVING;
 	return m;
 }
 
@@ -480,15 +486,13 @@ int master_resume(
 		return -1;
 	if (!start->foreground) /* heard of, should the file refuse */
 		log_open("syslog", LOG_NOTICE, NULL);
-	follow_log(m);
+	reload_log(&m->reload);
 	if (make_loop(m, err) != 0)
 		return -1;
 	set_title(fleet_conf(m->fleet));
 	m->started = true;
-	log_notice("upgrade %u: the new program has taken over, its workers come",
-		m->heritage.reloads);
 	on_reap(SIGCHLD, 0, m); /* who died in between */
-	transact(m);
+	reload_resume(&m->reload);
 	*code = serve(m);
 	return 0;
 }

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 
+#include "common/gatejob.h"
 #include "common/job.h"
 
 struct conf;
@@ -22,9 +23,11 @@ struct master_start {
 	struct conf *conf;                  /* checked; the master owns it from here */
 	struct listen_set *listeners;       /* with what systemd handed in; owned from here */
 	struct pidfile *pidfile;            /* locked; NULL: none */
-	bool unclean;     /* the last master died: its workers may still be letting go */
-	bool foreground;  /* log to stderr, whatever the configuration says */
-	job_body body;    /* what a worker runs */
+	bool unclean;      /* the last master died: its workers may still be letting go */
+	bool foreground;   /* log to stderr, whatever the configuration says */
+	job_body body;     /* what a worker runs */
+	gatejob_body gate; /* what the gate runs */
+	const char *version;
 	const char *lost; /* why an image could not take over from the one before: then it starts
 			     anew in the same process. NULL: an ordinary start */
 };

@@ -3,8 +3,10 @@
  */
 #include "master/notify.h"
 
+#include <event2/event.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +18,8 @@
 
 static struct {
 	struct sockaddr_un to;
-	socklen_t length; /* 0: nobody listens */
-	uint64_t watchdog;
+	socklen_t length;  /* 0: nobody listens */
+	uint64_t watchdog; /* ms between two words of it; 0: nobody asks */
 } notify;
 
 static void read_socket(const char *path)
@@ -69,7 +71,19 @@ void notify_send(const char *fmt, ...)
 	close(fd);
 }
 
-uint64_t notify_watchdog(void)
+static void on_watchdog(int fd, short what, void *arg)
 {
-	return notify.length == 0 ? 0 : notify.watchdog;
+	(void)fd, (void)what, (void)arg;
+	notify_send("WATCHDOG=1");
+}
+
+int notify_keep_alive(struct event_base *base)
+{
+	const struct timeval every = { (time_t)(notify.watchdog / 1000),
+		(suseconds_t)(notify.watchdog % 1000) * 1000 };
+
+	if (notify.length == 0 || notify.watchdog == 0)
+		return 0;
+	struct event *event = event_new(base, -1, EV_PERSIST, on_watchdog, NULL);
+	return event == NULL ? -1 : event_add(event, &every);
 }

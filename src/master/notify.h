@@ -4,14 +4,15 @@
 #ifndef PREFORKD_NOTIFY_H
 #define PREFORKD_NOTIFY_H
 
-#include <stdint.h>
+struct event_base;
 
 /* Reads NOTIFY_SOCKET and WATCHDOG_USEC, WATCHDOG_PID, and clears them, so that no worker has them.
  */
 void notify_init(void);
 /* Sends the state ("READY=1\nSTATUS=..."); does nothing where nobody listens. */
 void notify_send(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-/* Milliseconds between two WATCHDOG=1, half of what is asked for; 0: not asked for. */
-uint64_t notify_watchdog(void);
+/* Sends WATCHDOG=1 from this loop, twice as often as is asked for; nothing where it is not. -1
+ * without memory. */
+int notify_keep_alive(struct event_base *base);
 
 #endif

@@ -118,7 +118,7 @@ static void emit(struct output *o, const struct lines_line *raw)
 				(int)o->pid, text);
 			log_file_line(o->sink->file, line);
 		} else {
-			log_notice("pool %s: worker %d: %s", o->sink->name, (int)o->pid, text);
+			log_output("pool %s: worker %d: %s", o->sink->name, (int)o->pid, text);
 		}
 	}
 }

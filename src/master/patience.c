@@ -42,7 +42,7 @@ int patience_prepare(struct fleet *fleet, struct conf *conf, bool unclean, struc
 	uint64_t patience = unclean ? longest_stop(conf) : RETRY_FRESH_MS;
 	uint64_t began = clock_ms();
 
-	while (fleet_prepare(fleet, conf, clock_ms(), err) != 0) {
+	while (fleet_prepare(fleet, conf, NULL, clock_ms(), err) != 0) {
 		if (err->code != EX_UNAVAILABLE || clock_ms() - began >= patience ||
 			told_to_stop()) {
 			conf_free(conf);

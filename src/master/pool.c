@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -21,18 +20,22 @@
 #include "common/conf.h"
 #include "common/err.h"
 #include "common/log.h"
+#include "master/accessfile.h"
 #include "master/generation.h"
 #include "master/guard.h"
 #include "master/handover.h"
+#include "master/listen.h"
 #include "master/obituary.h"
 #include "master/output.h"
 #include "master/policy.h"
 #include "master/poolstate.h"
+#include "master/quota.h"
 #include "master/recycle.h"
 #include "master/restart.h"
 #include "master/retire.h"
 #include "master/roster.h"
 #include "master/spawn.h"
+#include "master/tally.h"
 #include "master/upkeep.h"
 #include "master/watch.h"
 
@@ -77,33 +80,6 @@ const char *pool_name(const struct pool *pool)
 	return pool->name;
 }
 
-/* Room for slots 1..slots, in the table and on the board. */
-static int make_room(struct pool *pool, unsigned slots, bool in_process, struct err *err)
-{
-	if (roster_grow(&pool->roster, slots) != 0)
-		return err_set(err, EX_OSERR, "pool %s: out of memory", pool->name);
-	if (!in_process)
-		return 0;
-	if (pool->board == NULL)
-		pool->board = board_create(pool->roster.slots);
-	if (pool->bell < 0 && (pool->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0)
-		return err_set(err, EX_OSERR, "pool %s: cannot make an eventfd: %s", pool->name,
-			strerror(errno));
-	if (handover_open(&pool->handover) != 0)
-		return err_set(err, EX_OSERR, "pool %s: cannot make a socket pair: %s", pool->name,
-			strerror(errno));
-	if (pool->board == NULL || board_grow(pool->board, pool->roster.slots) != 0)
-		return err_set(err, EX_OSERR, "pool %s: cannot make its scoreboard: %s", pool->name,
-			strerror(errno));
-	return 0;
-}
-
-/* So many workers it can come to want. */
-static unsigned most_of(const struct generation *g)
-{
-	return g->want > g->conf->workers.max ? g->want : g->conf->workers.max;
-}
-
 /* As many as the load has made of the generation before. */
 static unsigned first_want(const struct pool *pool, const struct conf_range *range)
 {
@@ -120,8 +96,8 @@ int pool_prepare(struct pool *pool, const struct conf_pool *conf, unsigned numbe
 	unsigned most = conf->workers.max;
 	uint64_t patience = conf->start_timeout;
 
-	if (pool->current != NULL && most_of(pool->current) > most)
-		most = most_of(pool->current);
+	if (pool->current != NULL && quota_most(pool->current) > most)
+		most = quota_most(pool->current);
 	const struct generation *current = pool->current;
 	/* The slots may still be taken by those that the reload before has retired, or by those
 	 * that are being replaced. */
@@ -130,7 +106,7 @@ int pool_prepare(struct pool *pool, const struct conf_pool *conf, unsigned numbe
 	for (const struct generation *g = pool->retired; g != NULL; g = g->next_retired)
 		if (patience < conf->start_timeout + g->conf->stop_timeout)
 			patience = conf->start_timeout + g->conf->stop_timeout;
-	if (make_room(pool, 2 * most, conf->kind != CONF_COMMAND, err) != 0)
+	if (quota_make_room(pool, 2 * most, conf->kind != CONF_COMMAND, err) != 0)
 		return -1;
 	pool->next = generation_open(conf, number, pool->listen, err);
 	if (pool->next == NULL)
@@ -237,45 +213,38 @@ void pool_cut(struct pool *pool, uint64_t now)
 			watch_event(pool->roster.members[s].watch, LIFE_EV_CUT, now);
 }
 
-void pool_scale(struct pool *pool, int by, uint64_t now)
-{
-	struct generation *g = pool->current;
-	struct err err;
-
-	if (g == NULL || (by < 0 && g->want <= 1) || (by > 0 && g->want >= CONF_WORKERS_MAX))
-		return;
-	if (g->conf->workers.min < g->conf->workers.max &&
-		(by < 0 ? g->want <= g->conf->workers.min : g->want >= g->conf->workers.max))
-		return;
-	if (by > 0 &&
-		make_room(pool, 2 * (g->want + 1), g->conf->kind != CONF_COMMAND, &err) != 0) {
-		log_err("%s", err.text);
-		return;
-	}
-	g->want = by > 0 ? g->want + 1 : g->want - 1;
-	upkeep_scaled(&pool->upkeep, g->want, now);
-	log_notice("pool %s: %u workers wanted", pool->name, g->want);
-	/* The youngest goes: the highest slot of those that serve. */
-	for (unsigned s = pool->roster.slots;
-		s > 0 && roster_count(&pool->roster, g, false) > g->want; s--) {
-		struct member *m = &pool->roster.members[s];
-
-		if (m->watch != NULL && m->generation == g && m->outgoing == 0)
-			watch_event(m->watch, LIFE_EV_RETIRE, now);
-	}
-}
-
 void pool_reopen(struct pool *pool)
 {
-	if (pool->current != NULL)
-		output_sink_reopen(pool->current->sink);
-	if (pool->next != NULL)
-		output_sink_reopen(pool->next->sink);
-	for (const struct generation *g = pool->retired; g != NULL; g = g->next_retired)
-		output_sink_reopen(g->sink);
+	struct generation *const serving[] = { pool->current, pool->next, pool->retired };
+
+	for (size_t i = 0; i < 3; i++)
+		for (struct generation *g = serving[i]; g != NULL; g = g->next_retired)
+			generation_reopen(g);
+	if (pool->board != NULL)
+		board_reopened(pool->board);
+	for (size_t i = 0; i < 3; i++)
+		for (struct generation *g = serving[i]; g != NULL; g = g->next_retired)
+			accessfile_wake(&g->access);
 }
 
-static void on_unasked_death(struct pool *pool, const struct member *m, int status, uint64_t now)
+void pool_drain(struct pool *pool, bool drains)
+{
+	pool->draining = drains;
+	log_notice("pool %s: %s", pool->name,
+		drains ? "drains: it serves on, and the health check fails from now on"
+		       : "drains no longer");
+}
+
+bool pool_listens(const struct pool *pool, const char *address)
+{
+	for (size_t i = 0; pool->current != NULL && i < pool->current->listener_count; i++)
+		if (strcmp(pool->current->listeners[i]->text, address) == 0)
+			return true;
+	return false;
+}
+
+static enum policy_death on_unasked_death(
+	struct pool *pool, const struct member *m, int status, uint64_t now)
 {
 	struct restart_death death = restart_judge(m, pool->board, status, now);
 
@@ -283,15 +252,16 @@ static void on_unasked_death(struct pool *pool, const struct member *m, int stat
 	if (m->generation != pool->next ||
 		(death.kind != POLICY_FAILED_START && m->watch->was_ready)) {
 		restart_count(&pool->restart, pool->name, m, &death, status, now);
-		return;
+		return death.kind;
 	}
 	/* It ends the reload; no other is tried, and those that serve on have no part in it. */
 	if (pool->failure.code != 0)
-		return;
+		return death.kind;
 	struct obituary why = { 0 };
 	obituary_write(&why, pool->name, m->watch, status, death.requests);
 	err_set(&pool->failure, m->watch->code != 0 ? m->watch->code : EX_UNAVAILABLE, "%s",
 		why.text);
+	return death.kind;
 }
 
 bool pool_stopped(struct pool *pool, pid_t pid, int status, uint64_t now)
@@ -320,11 +290,14 @@ bool pool_died(struct pool *pool, pid_t pid, int status, uint64_t now)
 		pid, m->watch->conf->kind == CONF_COMMAND ? m->watch->conf->stop_signal : SIGKILL);
 	watch_collect(m->watch);
 	enum life_state before = m->watch->state;
-	if (life_step(before, LIFE_EV_DIED).action == LIFE_DO_REPLACE)
-		on_unasked_death(pool, m, status, now);
+	enum policy_death kind = POLICY_CRASH;
+	bool unasked = life_step(before, LIFE_EV_DIED).action == LIFE_DO_REPLACE;
+	if (unasked)
+		kind = on_unasked_death(pool, m, status, now);
 	else
 		log_info("pool %s: %s worker %d %s", pool->name, life_state_name(before), (int)pid,
 			spawn_status_text(status, how, sizeof(how)));
+	tally_died(&pool->tally, m, pool->board, unasked, kind, status, now);
 	watch_event(m->watch, LIFE_EV_DIED, now);
 	watch_free(m->watch);
 	m->generation->workers--;
@@ -344,17 +317,22 @@ static int start_member(struct pool *pool, struct generation *g, uint64_t now, s
 	if (slot == 0)
 		return err_set(err, EX_OSERR, "pool %s: no slot is free", pool->name);
 	if (!command) {
-		board_clear(pool->board, slot);
+		if (board_prepare(pool->board, slot) != 0)
+			return err_set(err, EX_OSERR, "pool %s: cannot make a page: %s", pool->name,
+				strerror(errno));
 		board_listen(pool->board, slot); /* nobody may look until its first request */
 	}
+	accessfile_mend(&g->access);
 	recycle_draw(g->conf, now, &limits);
 	struct watch_seat seat = { .conf = g->conf,
 		.slot = slot,
 		.listeners = command ? &g->listener_fds[listener] : g->listener_fds,
 		.listener_count = command ? 1 : g->listener_count,
-		.board_fd = command ? -1 : board_fd(pool->board),
+		.shared_fd = command ? -1 : board_fd(pool->board, 0),
+		.board_fd = command ? -1 : board_fd(pool->board, slot),
 		.handover = pool->handover.fds,
 		.bell_fd = command ? -1 : pool->bell,
+		.access_fd = g->access.ends[1],
 		.max_requests = limits.max_requests,
 		.max_memory = limits.max_memory,
 		.sink = g->sink };
@@ -367,6 +345,7 @@ static int start_member(struct pool *pool, struct generation *g, uint64_t now, s
 		.old_at = limits.old_at,
 		.max_memory = command ? limits.max_memory : 0 };
 	g->workers++;
+	pool->tally.spawned++;
 	char next[48];
 	snprintf(next, sizeof(next), "replaced by %d", (int)w->pid);
 	obituary_tell(&pool->restart.obituary, next);
@@ -457,9 +436,9 @@ uint64_t pool_reconcile(struct pool *pool, uint64_t now)
 	bool probing = restart_is_on_trial(
 		&pool->restart, pool->name, &pool->roster, pool->board, now, &next);
 	next = policy_earlier(next, look_after(pool, probing, now));
-	unsigned most = pool->current != NULL ? most_of(pool->current) : 0;
-	if (pool->next != NULL && most_of(pool->next) > most)
-		most = most_of(pool->next);
+	unsigned most = pool->current != NULL ? quota_most(pool->current) : 0;
+	if (pool->next != NULL && quota_most(pool->next) > most)
+		most = quota_most(pool->next);
 	if (pool->current != NULL)
 		next = policy_earlier(next, fill(pool, pool->current, 2 * most, probing, now));
 	if (pool->next != NULL && pool->failure.code == 0) {

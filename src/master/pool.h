@@ -42,9 +42,11 @@ void pool_stop(struct pool *pool, uint64_t now);
 /* Kills every worker; after pool_stop(). */
 void pool_cut(struct pool *pool, uint64_t now);
 
-/* One worker more or fewer, until the next reload; never below one. */
-void pool_scale(struct pool *pool, int by, uint64_t now);
 void pool_reopen(struct pool *pool);
+/* It serves on, but the health check says that it should get no more requests. */
+void pool_drain(struct pool *pool, bool drains);
+/* Does the generation that serves listen at this address? */
+bool pool_listens(const struct pool *pool, const char *address);
 
 /* A child has died and can still be signalled by its pid: false if it is none of this pool's. */
 bool pool_died(struct pool *pool, pid_t pid, int status, uint64_t now);

@@ -1,7 +1,7 @@
 /*
- * poolstate: what a pool knows, for pool.c, which changes it, and for carry.c, which hands it to
- * the next image. Nobody else looks inside. A field that must outlive an upgrade has a row in
- * carry.c.
+ * poolstate: what a pool knows, for pool.c and quota.c, which change it, for carry.c, which hands
+ * it to the next image, and for herald.c, which shows it. Nobody else looks inside. A field that
+ * must outlive an upgrade has a row in carry.c.
  */
 #ifndef PREFORKD_POOLSTATE_H
 #define PREFORKD_POOLSTATE_H
@@ -13,6 +13,7 @@
 #include "master/handover.h"
 #include "master/restart.h"
 #include "master/roster.h"
+#include "master/tally.h"
 #include "master/upkeep.h"
 
 struct board;
@@ -36,6 +37,9 @@ struct pool {
 	uint64_t next_deadline;     /* when next must be ready */
 	struct restart restart;
 	struct generation *retired; /* old ones with workers left */
+	struct tally tally;
+	unsigned looked_at; /* the slot of the program that was looked at last, for the status */
+	bool draining;      /* the health check is to fail, though it serves */
 };
 
 #endif

@@ -52,18 +52,23 @@ static bool listens(pid_t pid, const void *arg)
 	return grip_listens(pid, arg);
 }
 
+static enum retire_way worst_way; /* what was said of the programs so far */
+
+enum retire_way retire_way(void)
+{
+	return worst_way;
+}
+
 /* Said once: it is so for all of them. */
 static void say_refused(int reason)
 {
-	static bool said;
-
-	if (!said && reason != ESRCH)
-		log_warning(
-			"programs cannot be traced (%s): to retire they are stopped until one is "
-			"found without a connection, which in a pool that is never idle can "
-			"take until stop-timeout",
-			strerror(reason));
-	said = said || reason != ESRCH;
+	if (worst_way >= RETIRE_STOPPED || reason == ESRCH)
+		return;
+	worst_way = RETIRE_STOPPED;
+	log_warning("programs cannot be traced (%s): to retire they are stopped until one is found "
+		    "without a connection, which in a pool that is never idle can take until "
+		    "stop-timeout",
+		strerror(reason));
 }
 
 static bool begin_tracing(struct retire *r, bool starting, uint64_t now)
@@ -90,16 +95,25 @@ static void begin_looking(struct retire *r, uint64_t now)
 	r->at = now;
 }
 
+static bool is_hidden(const struct retire *r)
+{
+	return !sockets_permitted(r->pid) && (errno == EPERM || errno == EACCES);
+}
+
 /* Said once: it is so for all of them. */
 static void say_blind(void)
 {
-	static bool said;
-
-	if (!said)
+	if (worst_way < RETIRE_SIGNALLED)
 		log_warning("programs are told to stop wherever they are, which can cut a request: "
 			    "without CAP_SYS_PTRACE preforkd may not look into processes of other "
 			    "users");
-	said = true;
+	worst_way = RETIRE_SIGNALLED;
+}
+
+void retire_foresee(const struct retire *r)
+{
+	if (!r->in_process && is_hidden(r))
+		say_blind();
 }
 
 void retire_begin(struct retire *r, bool starting, uint64_t now)
@@ -109,7 +123,7 @@ void retire_begin(struct retire *r, bool starting, uint64_t now)
 		return;
 	}
 	kill(r->pid, SIGCONT); /* somebody may have stopped it */
-	if (!sockets_permitted(r->pid) && (errno == EPERM || errno == EACCES)) {
+	if (is_hidden(r)) {
 		say_blind();
 		tell(r, now);
 	} else if (!begin_tracing(r, starting, now)) {

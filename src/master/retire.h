@@ -41,6 +41,18 @@ struct retire {
 /* A new worker: whom there will be to retire. listener: the one it takes connections from. */
 void retire_init(struct retire *r, pid_t pid, bool in_process, int stop_signal, int listener);
 
+/* It has just become ready: says in the log, once, if programs will have to be retired without
+ * a look at what they hold. */
+void retire_foresee(const struct retire *r);
+
+/* How programs are retired as far as is known: the worst way that was needed, or will be. */
+enum retire_way {
+	RETIRE_TRACED,
+	RETIRE_STOPPED,   /* one could not be traced: stopped and looked at */
+	RETIRE_SIGNALLED, /* not even looked at */
+};
+enum retire_way retire_way(void);
+
 /* starting: it has not been seen waiting for connections yet, and may never do so. */
 void retire_begin(struct retire *r, bool starting, uint64_t now);
 /* Is this one of its threads or processes, and traced? The worker itself is always known. */

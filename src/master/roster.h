@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "common/board.h"
+
 struct generation;
 struct watch;
 
@@ -23,12 +25,14 @@ struct member {
 	uint64_t outgoing;   /* since when another one is to replace it; 0: it stays */
 
 	/* as last seen (gauge.c) */
+	bool looked;      /* a program: what stands below was seen */
 	bool busy;        /* has a request or a connection in hand, and takes no other */
 	uint64_t since;   /* ms: begin of the request in hand; 0: it has none */
 	ino_t connection; /* of a program: the one in hand */
 	bool heavy;       /* larger than max_memory */
 
-	uint64_t told; /* "since" of the request that was logged as slow */
+	struct board_figures said; /* the most that it has said of itself (tally.c) */
+	uint64_t told;             /* "since" of the request that was logged as slow */
 };
 
 struct roster {

@@ -12,15 +12,10 @@
 #include "master/upgrade.h"
 
 struct event_base;
-struct fleet;
-struct origin;
-struct pidfile;
 
 struct succession {
 	struct heritage *heritage;
-	const struct origin *origin;
-	const struct pidfile *pidfile;
-	const struct fleet *fleet;
+	struct heritage_parts *parts;
 	struct upgrade upgrade;
 };
 

@@ -111,7 +111,7 @@ static void make_way(const struct upkeep_scene *scene, const struct gauge *seen,
 
 	if (g->conf->kind != CONF_COMMAND || g->listener_count < 2 || seen->hungry == SIZE_MAX ||
 		seen->load.idle + seen->load.starting > 0 ||
-		roster_count(scene->roster, g, false) < g->conf->workers.max)
+		roster_count(scene->roster, g, false) < g->range.max)
 		return;
 	struct watch *w = find_dispensable(scene->roster, g, seen->hungry);
 	if (w != NULL)
@@ -122,8 +122,8 @@ static uint64_t follow_load(
 	struct upkeep *u, const struct upkeep_scene *scene, const struct gauge *seen, uint64_t now)
 {
 	struct generation *g = scene->current;
-	const struct policy_limits limits = { .min = g->conf->workers.min,
-		.max = g->conf->workers.max,
+	const struct policy_limits limits = { .min = g->range.min,
+		.max = g->range.max,
 		.spare = g->conf->spare,
 		.idle_timeout = g->conf->idle_timeout };
 	unsigned before = g->want;
@@ -155,7 +155,7 @@ static uint64_t pause_after(
 	struct upkeep *u, const struct upkeep_scene *scene, const struct policy_load *load)
 {
 	const struct generation *g = scene->current;
-	bool full = follows_load(g->conf) && (g->want >= g->conf->workers.max || scene->failing);
+	bool full = follows_load(g->conf) && (g->want >= g->range.max || scene->failing);
 
 	if (!full && (load->queue > 0 || load->starting > 0))
 		u->pause = PAUSE_MIN;
@@ -247,7 +247,7 @@ static uint64_t look(struct upkeep *u, const struct upkeep_scene *scene, uint64_
 	if (follows_load(g->conf)) {
 		next = policy_earlier(next, now + pause_after(u, scene, &seen.load));
 		/* All are busy: the next connection will wait, and is news. */
-		if (seen.load.idle == 0 && seen.load.queue == 0 && g->want < g->conf->workers.max)
+		if (seen.load.idle == 0 && seen.load.queue == 0 && g->want < g->range.max)
 			wake_watch(&u->wake, g->listener_fds, g->listener_count);
 	} else if (next == UINT64_MAX && g->conf->kind == CONF_COMMAND) {
 		next = now + pause_after(u, scene, &seen.load);

@@ -123,9 +123,11 @@ struct watch *watch_start(const struct watch_context *context, const struct watc
 		.master = getpid(),
 		.listeners = seat->listeners,
 		.listener_count = seat->listener_count,
+		.shared_fd = seat->shared_fd,
 		.board_fd = seat->board_fd,
 		.handover = { seat->handover[0], seat->handover[1] },
 		.bell_fd = seat->bell_fd,
+		.access_fd = seat->access_fd,
 		.max_requests = seat->max_requests,
 		.max_memory = seat->max_memory,
 		.lifeline_fd = context->lifeline_fd,
@@ -179,12 +181,14 @@ enum life_action watch_event(struct watch *w, enum life_event event, uint64_t no
 	case LIFE_DO_SERVE:
 		w->was_ready = true;
 		drop_start_pipe(w);
+		retire_foresee(&w->retire);
 		break;
 	case LIFE_DO_STOP:
 		w->deadline = now + w->conf->stop_timeout;
 		retire_begin(&w->retire, starting, now);
 		break;
 	case LIFE_DO_EXPIRE:
+		w->expired = true;
 		w->deadline = now + EXPIRE_GRACE;
 		if (w->conf->kind == CONF_COMMAND)
 			retire_kill(w->pid);

@@ -38,6 +38,7 @@ struct watch {
 	unsigned slot;
 	enum life_state state;
 	bool was_ready;
+	bool expired; /* its request took too long */
 	uint64_t started;
 	const struct conf_pool *conf;
 	size_t listener; /* command pools: index of the one it serves */
@@ -61,9 +62,9 @@ struct watch_seat {
 	unsigned slot;
 	int *listeners;
 	size_t listener_count;
-	int board_fd;                      /* -1: none */
+	int shared_fd, board_fd;           /* -1: none */
 	const int *handover;               /* two descriptors; -1: none */
-	int bell_fd;                       /* -1: none */
+	int bell_fd, access_fd;            /* -1: none */
 	uint64_t max_requests, max_memory; /* of this worker, 0: no limit; inside preforkd */
 	struct output_sink *sink;
 };

@@ -4,6 +4,7 @@
 #include "worker/request.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,24 +14,66 @@
 #include <unistd.h>
 
 #include "common/board.h"
+#include "common/clock.h"
+#include "common/conf.h"
 #include "common/job.h"
+#include "worker/accesslog.h"
 #include "worker/conn.h"
 #include "worker/fcgi.h"
+#include "worker/params.h"
 #include "worker/stream.h"
 
-#define PATH_MAX_SHOWN (2 * BOARD_PATH)
-#define EXPIRED                            \
-	"Status: 504 Gateway Timeout\r\n"  \
-	"Content-Type: text/plain\r\n\r\n" \
-	"the application took too long to answer\n"
+#define EXPIRED_BODY "the application took too long to answer\n"
+#define EXPIRED                           \
+	"Status: 504 Gateway Timeout\r\n" \
+	"Content-Type: text/plain\r\n\r\n" EXPIRED_BODY
 
 static FCGX_Request request; /* and its streams, one for the process */
 static struct stream_pipe stream;
 static char **environment; /* of the request; grows */
 static size_t environment_room;
+static uint64_t began; /* us */
+static struct accesslog *access_log;
 
 /* For the signal handler alone: the request in hand. */
 static struct stream_pipe *volatile in_hand;
+
+static struct board_answer sum_up(void)
+{
+	return (struct board_answer){
+		.us = clock_us() - began,
+		.bytes_in = stream.conn->head_length + stream.bytes_in,
+		.bytes_out = stream.bytes_out,
+	};
+}
+
+static struct logline facts_of(const struct board_answer *sum)
+{
+	const struct answer *answer = &stream.answer;
+
+	return (struct logline){
+		.params = environment,
+		.status = answer->status,
+		.bytes_in = sum->bytes_in,
+		.bytes = sum->bytes_out > answer->head ? sum->bytes_out - answer->head : 0,
+		.us = sum->us,
+	};
+}
+
+/* sent: the answer of ours. */
+static void log_expired(bool sent)
+{
+	const struct board_answer sum = sum_up();
+	struct logline facts = facts_of(&sum);
+
+	if (!accesslog_is_on(access_log))
+		return;
+	if (sent) {
+		facts.status = 504;
+		facts.bytes = sizeof(EXPIRED_BODY) - 1;
+	}
+	accesslog_write_dying(access_log, &facts);
+}
 
 /* Reads what has arrived, so that the close does not take the answer away again. */
 static void on_expired(int signo)
@@ -55,16 +98,19 @@ static void on_expired(int signo)
 		for (int i = 0; i < 64 && recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0; i++)
 			;
 	}
+	log_expired(pipe->sent == 0);
 	_exit(EX_TEMPFAIL);
 }
 
-void request_init(uint64_t receive_ms, uint64_t send_ms)
+void request_init(const struct conf_pool *pool, struct accesslog *log)
 {
 	struct sigaction expired = { .sa_handler = on_expired, .sa_flags = SA_RESTART };
 
 	FCGX_Init();
-	stream.receive_ms = receive_ms;
-	stream.send_ms = send_ms;
+	access_log = log;
+	stream.receive_ms = pool->receive_timeout;
+	stream.send_ms = pool->send_timeout;
+	stream.wants_answer = accesslog_is_on(log);
 	sigaction(JOB_EXPIRED_SIGNAL, &expired, NULL);
 }
 
@@ -93,17 +139,13 @@ static bool make_environment(struct conn *conn)
 /* Method and path as far as they are known, for whoever looks why it takes so long. */
 static void describe(const struct board_seat *seat)
 {
-	char path[PATH_MAX_SHOWN];
-	const char *method = FCGX_GetParam("REQUEST_METHOD", environment);
-	const char *script = FCGX_GetParam("SCRIPT_NAME", environment);
-	const char *info = FCGX_GetParam("PATH_INFO", environment);
+	char text[BOARD_PATH];
+	struct params_path path;
 
-	if (script == NULL || *script == '\0')
-		script = FCGX_GetParam("REQUEST_URI", environment);
-	snprintf(path, sizeof(path), "%s%s", script != NULL ? script : "",
-		info != NULL && FCGX_GetParam("SCRIPT_NAME", environment) == script ? info : "");
-	path[strcspn(path, "?")] = '\0';
-	board_describe(seat, method != NULL ? method : "", path);
+	params_path(environment, &path);
+	snprintf(text, sizeof(text), "%.*s%.*s", (int)path.length[0], path.piece[0],
+		(int)path.length[1], path.piece[1]);
+	board_describe(seat, params_get(environment, "REQUEST_METHOD"), text);
 }
 
 /* The client has sent all that belongs to its request, padding included. */
@@ -128,6 +170,18 @@ static enum request_end end_of(const struct conn *conn, const struct conn_input 
 	return is_all_here(conn, input) || stream.ended ? REQUEST_CLOSE : REQUEST_SHUT;
 }
 
+static void account_for(const struct board_seat *seat)
+{
+	const struct board_answer sum = sum_up();
+
+	if (accesslog_is_on(access_log)) {
+		const struct logline facts = facts_of(&sum);
+
+		accesslog_write(access_log, &facts);
+	}
+	board_end(seat, &sum);
+}
+
 /* With nobody to answer it, a request that cannot be understood ends its connection. */
 enum request_end request_serve(const struct preforkd_app *app, const struct board_seat *seat,
 	struct conn *conn, struct conn_input *input)
@@ -136,6 +190,8 @@ enum request_end request_serve(const struct preforkd_app *app, const struct boar
 	stream.input = input;
 	stream.sent = 0;
 	stream.broken = stream.ended = stream.late = false;
+	stream.bytes_in = stream.bytes_out = 0;
+	stream.answer = (struct answer){ 0 };
 	if (!make_environment(conn) || stream_open(&request, &stream) != 0)
 		return REQUEST_CLOSE;
 	request.requestId = conn->fcgi.id;
@@ -143,14 +199,16 @@ enum request_end request_serve(const struct preforkd_app *app, const struct boar
 	request.envp = environment;
 	request.ipcFd = request.listen_sock = -1; /* there is nothing for libfcgi to close */
 	request.appStatus = 0;
+	began = clock_us();
+	atomic_signal_fence(memory_order_seq_cst);
 	in_hand = &stream;
-	board_begin(seat);
+	board_begin(seat, began);
 	describe(seat);
 	int status = app->handle(&request);
 	if (status == 0)
 		status = request.appStatus; /* FCGX_SetExitStatus() */
 	stream_finish(&request, &stream, (uint32_t)status);
 	in_hand = NULL;
-	board_end(seat, true);
+	account_for(seat);
 	return end_of(conn, input);
 }

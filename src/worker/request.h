@@ -11,13 +11,15 @@
 
 #include "preforkd_app.h"
 
+struct accesslog;
 struct board_seat;
+struct conf_pool;
 struct conn;
 struct conn_input;
 
 /* Once, before signals are arranged: libfcgi's own start takes over SIGPIPE, SIGUSR1 and SIGTERM,
  * and must not come later because an application asks for it. */
-void request_init(uint64_t receive_ms, uint64_t send_ms);
+void request_init(const struct conf_pool *pool, struct accesslog *log);
 
 enum request_end {
 	REQUEST_CLOSE, /* the connection is over */

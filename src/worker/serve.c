@@ -27,6 +27,7 @@
 #include "common/conf.h"
 #include "common/job.h"
 #include "preforkd_app.h"
+#include "worker/accesslog.h"
 #include "worker/conn.h"
 #include "worker/kept.h"
 #include "worker/module.h"
@@ -43,6 +44,7 @@ static_assert(PREFORKD_APP_SHARED == BOARD_SHARED_CELLS, "what modules are promi
 struct server {
 	const struct job *job;
 	const struct board_seat *seat;
+	struct accesslog *log;
 	const struct preforkd_app *app;
 	int signals;
 	bool abandoned; /* the master is dead */
@@ -91,7 +93,7 @@ static int arrange_signals(struct server *s)
 	sigaddset(&leave, SIGQUIT);
 	if (sigprocmask(SIG_BLOCK, &leave, NULL) != 0)
 		return -1;
-	request_init(s->job->pool->receive_timeout, s->job->pool->send_timeout);
+	request_init(s->job->pool, s->log);
 	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
 		sigaction(ignored[i], &ignore, NULL);
 	orphan.listeners = s->job->listeners;
@@ -161,6 +163,7 @@ static void serve_request(struct server *s, struct conn *c)
 	struct reception *r = &s->reception;
 
 	set_title(s, "busy");
+	board_hold(s->seat, r->crowd.count + 1);
 	note_begin(s);
 	enum request_end end = request_serve(s->app, s->seat, c, &r->input);
 	note_end(s);
@@ -245,10 +248,18 @@ static bool look_for_the_end(struct server *s, const struct epoll_event *events,
 	for (int i = 0; i < count; i++) {
 		enum reception_source source = reception_source(&events[i]);
 
+		if (source == RECEPTION_ACCESSLOG)
+			accesslog_follow(s->log);
 		s->abandoned = s->abandoned || source == RECEPTION_LIFELINE;
 		leaving = leaving || source == RECEPTION_SIGNAL;
 	}
 	return leaving || s->abandoned || orphan.orphaned;
+}
+
+static int wait_for_events(struct server *s, struct epoll_event *events, int limit)
+{
+	board_hold(s->seat, s->reception.crowd.count);
+	return reception_wait(&s->reception, events, limit);
 }
 
 /* Whoever cannot be given to a sibling is served if a request has arrived. */
@@ -307,7 +318,7 @@ static void serve_the_rest(struct server *s)
 
 		if (r->crowd.count == 0)
 			break;
-		int n = reception_wait(r, events, limit);
+		int n = wait_for_events(s, events, limit);
 		for (int i = 0; i < n; i++)
 			if ((c = reception_connection(r, &events[i])) != NULL)
 				part_with(s, c);
@@ -337,7 +348,7 @@ static void leave_connections(struct server *s)
 	serve_the_rest(s);
 }
 
-void serve(const struct job *job, const struct board_seat *seat)
+void serve(const struct job *job, const struct board_seat *seat, struct accesslog *log)
 {
 	static struct server server;
 	struct server *s = &server;
@@ -346,11 +357,14 @@ void serve(const struct job *job, const struct board_seat *seat)
 
 	s->job = job;
 	s->seat = seat;
+	s->log = log;
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	set_title(s, "starting");
 	if (arrange_signals(s) != 0 || reception_open(&s->reception, job) != 0 ||
 		reception_watch(&s->reception, s->signals, RECEPTION_SIGNAL, 0) != 0 ||
-		reception_watch(&s->reception, job->lifeline_fd, RECEPTION_LIFELINE, 0) != 0)
+		reception_watch(&s->reception, job->lifeline_fd, RECEPTION_LIFELINE, 0) != 0 ||
+		(accesslog_is_on(log) && reception_watch(&s->reception, log->socket,
+						 RECEPTION_ACCESSLOG, EPOLLET) != 0))
 		report_failure(job->start_fd, EX_OSERR, "cannot arrange the accept loop: %s",
 			strerror(errno));
 	if (prctl(PR_SET_PDEATHSIG, ORPHAN_SIGNAL, 0, 0, 0) != 0 || getppid() != job->master)
@@ -360,7 +374,7 @@ void serve(const struct job *job, const struct board_seat *seat)
 	report_ready(job->start_fd);
 	while (!look_for_the_end(s, events, n)) {
 		handle_events(s, events, n);
-		n = reception_wait(&s->reception, events, -1);
+		n = wait_for_events(s, events, -1);
 	}
 	leave_connections(s);
 	if (s->app->stop != NULL)

@@ -4,9 +4,11 @@
 #ifndef PREFORKD_SERVE_H
 #define PREFORKD_SERVE_H
 
+struct accesslog;
 struct board_seat;
 struct job;
 
-void serve(const struct job *job, const struct board_seat *seat) __attribute__((noreturn));
+void serve(const struct job *job, const struct board_seat *seat, struct accesslog *log)
+	__attribute__((noreturn));
 
 #endif

@@ -113,6 +113,7 @@ static void deliver(FCGX_Stream *stream, struct stream_pipe *pipe, const struct 
 
 	stream->rdNext = stream->stopUnget = end - event->length;
 	stream->wrNext = stream->stop = end;
+	pipe->bytes_in += event->length;
 }
 
 static void take_event(FCGX_Stream *stream, struct stream_pipe *pipe, const struct fcgi_event *e)
@@ -170,6 +171,12 @@ static void fill_nothing(FCGX_Stream *stream)
 	stream->isClosed = 1;
 }
 
+static void look_at(struct stream_pipe *pipe, const unsigned char *bytes, size_t length)
+{
+	if (pipe->wants_answer)
+		answer_take(&pipe->answer, bytes, length);
+}
+
 /* One record of what has been written. */
 static void empty(FCGX_Stream *stream, int close)
 {
@@ -179,11 +186,15 @@ static void empty(FCGX_Stream *stream, int close)
 	(void)close;
 	if (stream->isClosed)
 		return;
+	if (data->type == FCGI_STDOUT)
+		look_at(data->pipe, data->buff + FCGI_HEADER, length);
 	fcgi_put_header(data->buff, (enum fcgi_type)data->type, data->pipe->conn->fcgi.id, length);
 	if (length > 0 && !send_all(data->pipe, data->buff, FCGI_HEADER + length)) {
 		fail(stream, errno);
 		return;
 	}
+	if (data->type == FCGI_STDOUT)
+		data->pipe->bytes_out += length;
 	stream->wrNext = data->buff + FCGI_HEADER;
 }
 
@@ -253,6 +264,8 @@ static void skip_input(struct stream_pipe *pipe)
 		input->at +=
 			fcgi_next(f, input->bytes + input->at, input->length - input->at, &event);
 		pipe->ended = event.kind == FCGI_BROKEN;
+		if (event.kind == FCGI_BODY_SOME)
+			pipe->bytes_in += event.length;
 		if (event.kind == FCGI_REPLY)
 			send_all(pipe, event.bytes, event.length);
 	}
@@ -317,11 +330,13 @@ void stream_finish(FCGX_Request *request, struct stream_pipe *pipe, uint32_t app
 	if (out->isClosed) /* by FCGX_FClose(), which has sent it */
 		end = begin + FCGI_HEADER;
 	size_t length = (size_t)(end - begin) - FCGI_HEADER;
+	look_at(pipe, begin + FCGI_HEADER, length);
 	fcgi_put_header(begin, FCGI_STDOUT, id, length);
 	if (length > 0) {
 		fcgi_put_header(end, FCGI_STDOUT, id, 0);
 		end += FCGI_HEADER;
 	}
 	fcgi_put_end(end, id, app_status, FCGI_REQUEST_COMPLETE);
-	send_all(pipe, begin, (size_t)(end - begin) + FCGI_END_SIZE);
+	if (send_all(pipe, begin, (size_t)(end - begin) + FCGI_END_SIZE))
+		pipe->bytes_out += length;
 }

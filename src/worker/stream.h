@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "preforkd_app.h"
+#include "worker/answer.h"
 
 struct conn;
 struct conn_input;
@@ -22,10 +23,13 @@ struct stream_pipe {
 	struct conn *conn;
 	struct conn_input *input;
 	uint64_t receive_ms, send_ms;
-	volatile sig_atomic_t sent; /* a part of the answer may have gone out */
-	bool broken;                /* nothing more can be sent */
-	bool ended;                 /* no request can follow */
-	bool late;                  /* because the client goes on sending */
+	volatile sig_atomic_t sent;   /* a part of the answer may have gone out */
+	bool broken;                  /* nothing more can be sent */
+	bool ended;                   /* no request can follow */
+	bool late;                    /* because the client goes on sending */
+	uint64_t bytes_in, bytes_out; /* content of FCGI_STDIN and FCGI_STDOUT */
+	bool wants_answer;            /* what the application says is to be looked at */
+	struct answer answer;
 };
 
 /* Gives the request its streams, as new. -1: no memory. */

@@ -26,7 +26,9 @@
 
 #include "common/board.h"
 #include "common/conf.h"
+#include "common/fds.h"
 #include "common/job.h"
+#include "worker/accesslog.h"
 #include "worker/report.h"
 #include "worker/serve.h"
 
@@ -37,28 +39,9 @@ static void fail(const struct job *job, int code, const char *what)
 	report_failure(job->start_fd, code, "%s: %s", what, strerror(errno));
 }
 
-static int by_number(const void *a, const void *b)
-{
-	return *(const int *)a - *(const int *)b;
-}
-
-/* Closes everything above 2 but for the descriptors given. */
-static int close_others(int *keep, size_t count)
-{
-	unsigned from = STDERR_FILENO + 1;
-
-	qsort(keep, count, sizeof(*keep), by_number);
-	for (size_t i = 0; i < count; i++) {
-		if ((unsigned)keep[i] > from && close_range(from, (unsigned)keep[i] - 1, 0) != 0)
-			return -1;
-		from = (unsigned)keep[i] + 1;
-	}
-	return close_range(from, ~0u, 0);
-}
-
 static void arrange_descriptors(const struct job *job)
 {
-	int keep[CONF_LISTEN_MAX + 8];
+	int keep[CONF_LISTEN_MAX + 9];
 	size_t n = 0;
 	bool command = job->pool->kind == CONF_COMMAND;
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY);
@@ -69,15 +52,18 @@ static void arrange_descriptors(const struct job *job)
 		fail(job, EX_OSERR, "cannot arrange descriptors");
 	keep[n++] = job->start_fd;
 	if (!command) {
+		keep[n++] = job->shared_fd;
 		keep[n++] = job->board_fd;
 		keep[n++] = job->lifeline_fd;
 		keep[n++] = job->bell_fd;
+		if (job->access_fd >= 0)
+			keep[n++] = job->access_fd;
 		keep[n++] = job->handover[0];
 		keep[n++] = job->handover[1];
 		for (size_t i = 0; i < job->listener_count && i < CONF_LISTEN_MAX; i++)
 			keep[n++] = job->listeners[i];
 	}
-	if (close_others(keep, n) != 0)
+	if (fds_close_others(keep, n) != 0)
 		fail(job, EX_OSERR, "cannot close descriptors");
 }
 
@@ -253,21 +239,26 @@ static void run_program(const struct job *job, char **environment)
 
 void worker_main(const struct job *job)
 {
+	static struct accesslog log;
 	struct board_seat seat;
 	bool command = job->pool->kind == CONF_COMMAND;
 
 	arrange_descriptors(job);
-	if (!command && board_sit(job->board_fd, job->slot, job->bell_fd, &seat) != 0)
+	if (!command && board_sit(job->shared_fd, job->board_fd, job->bell_fd, &seat) != 0)
 		fail(job, EX_OSERR, "cannot map the scoreboard");
 	char **environment = make_environment(job);
 	set_limits(job);
+	if (!command) {
+		environ = environment; /* the time zone is there */
+		if (!accesslog_open(&log, job, &seat))
+			fail(job, EX_OSERR, "cannot get the access log from the master");
+	}
 	enter_root(job);
 	drop_privileges(job);
 	enter_directory(job);
 	if (command)
 		run_program(job, environment);
-	environ = environment;
 	if (job->pool->limit_core != 0)
 		prctl(PR_SET_DUMPABLE, 1, 0, 0, 0); /* lost with the user; needed for a core */
-	serve(job, &seat);
+	serve(job, &seat, &log);
 }

@@ -2,12 +2,15 @@
 
 import os
 import sys
+import tempfile
 
 import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+from ctl import Ctl  # noqa: E402
 from daemon import APPS, IS_ROOT, Daemon  # noqa: E402
+from fakegate import FakeGate  # noqa: E402
 from webserver import Nginx  # noqa: E402
 
 
@@ -45,3 +48,18 @@ def nginx(daemon):
     yield start
     for server in servers:
         server.stop()
+
+
+@pytest.fixture
+def place():
+    """A path for a control socket."""
+    with tempfile.TemporaryDirectory(prefix="preforkd-ctl-") as directory:
+        yield os.path.join(directory, "control.sock")
+
+
+@pytest.fixture
+def fake(place):
+    """A gate that answers what the test says, and the client for it."""
+    with FakeGate(place) as gate:
+        gate.ctl = Ctl(place)
+        yield gate

@@ -72,7 +72,7 @@ def read(path, default=""):
 
 
 def status(pid, field):
-    m = re.search(r"^%s:\s*(.*)$" % field, read("/proc/%d/status" % pid), re.M)
+    m = re.search(r"^%s:[ \t]*(.*)$" % field, read("/proc/%d/status" % pid), re.M)
     return m.group(1) if m else ""
 
 
@@ -82,9 +82,9 @@ def alive(pid):
 
 def title(pid):
     """The command line; of our own title what stands before the first NUL: behind it is what was left
-    of a longer name of the program."""
+    of a longer name of the program, and one that is just as long has a blank at its end."""
     line = read("/proc/%d/cmdline" % pid)
-    return line.partition("\0")[0] if line.startswith("preforkd: ") else line.replace("\0", " ").strip()
+    return line.partition("\0")[0].rstrip() if line.startswith("preforkd: ") else line.replace("\0", " ").strip()
 
 
 def children(pid):
@@ -255,7 +255,7 @@ class Daemon:
 
     def workers(self, pool=None):
         """Pids of living workers; in-process ones can be asked for by pool."""
-        pids = children(self.pid)
+        pids = [p for p in children(self.pid) if not title(p).startswith("preforkd: gate")]
         if pool is not None:
             pids = [p for p in pids if (": %s worker" % pool) in title(p)]
         return pids

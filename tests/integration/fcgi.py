@@ -20,9 +20,10 @@ def _length(n):
 
 
 def pairs(params):
+    """Values are text or bytes."""
     out = b""
     for name, value in params.items():
-        n, v = name.encode(), value.encode()
+        n, v = name.encode(), value if isinstance(value, bytes) else value.encode()
         out += _length(len(n)) + _length(len(v)) + n + v
     return out
 
@@ -32,7 +33,10 @@ def message(body=b"", keep=False, **params):
     params = {"REQUEST_METHOD": "POST" if body else "GET", "SCRIPT_NAME": "/", **params,
               "CONTENT_LENGTH": str(len(body)) if body else ""}
     data = record(BEGIN, struct.pack(">HB5x", 1, 1 if keep else 0))
-    data += record(PARAMS, pairs(params)) + record(PARAMS)
+    content = pairs(params)
+    for at in range(0, len(content), 32768):
+        data += record(PARAMS, content[at:at + 32768])
+    data += record(PARAMS)
     for at in range(0, len(body), 32768):
         data += record(STDIN, body[at:at + 32768])
     return data + record(STDIN)

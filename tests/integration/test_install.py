@@ -12,9 +12,12 @@ from daemon import TOP, free_port, read
 
 MODES = {
     "usr/sbin/preforkd": 0o755,
+    "usr/sbin/preforkctl": 0o755,
+    "usr/share/bash-completion/completions/preforkctl": 0o644,
     "usr/lib/preforkd/preforkd-reload": 0o755,
     "usr/include/preforkd_app.h": 0o644,
     "usr/share/man/man8/preforkd.8": 0o644,
+    "usr/share/man/man8/preforkctl.8": 0o644,
     "usr/share/man/man5/preforkd.conf.5": 0o644,
     "usr/share/man/man3/preforkd_app.3": 0o644,
     "usr/lib/systemd/system/preforkd.service": 0o644,
@@ -25,6 +28,9 @@ MODES = {
     "usr/share/doc/preforkd/examples/lighttpd.conf": 0o644,
     "usr/share/doc/preforkd/examples/Caddyfile": 0o644,
     "usr/share/doc/preforkd/examples/haproxy.cfg": 0o644,
+    "usr/share/doc/preforkd/examples/prometheus.yml": 0o644,
+    "usr/share/doc/preforkd/examples/prometheus-rules.yml": 0o644,
+    "usr/share/doc/preforkd/examples/grafana.json": 0o644,
     "usr/share/doc/preforkd/examples/preforkd.openrc": 0o755,
     "usr/share/doc/preforkd/examples/runit/run": 0o755,
     "etc/init.d/preforkd": 0o755,
@@ -92,7 +98,7 @@ def test_umask_of_the_installer_does_not_matter(daemon):
 
 @pytest.mark.quick
 def test_placeholders_are_filled(tree):
-    for name in sorted(tree.files() - {"usr/sbin/preforkd"}):
+    for name in sorted(tree.files() - {"usr/sbin/preforkd", "usr/sbin/preforkctl"}):
         left = re.findall("@[A-Z]{3,}@", read(tree.path(name)))
         assert not left, (name, left)
 
@@ -121,7 +127,7 @@ def test_paths_in_scripts_and_units(tree):
 def test_manuals(tree):
     """The pages are there, and mandoc has nothing against them."""
     pages = [tree.path("usr/share/man/man%s/%s" % (p[-1], p))
-             for p in ("preforkd.8", "preforkd.conf.5", "preforkd_app.3")]
+             for p in ("preforkd.8", "preforkctl.8", "preforkd.conf.5", "preforkd_app.3")]
     done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", *pages], capture_output=True,
                           text=True, timeout=20, check=False)
     assert (done.returncode, done.stdout) == (0, "")

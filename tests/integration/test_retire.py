@@ -331,10 +331,11 @@ def test_without_the_privilege_to_look(daemon):
              "-c", daemon.conf], stderr=log, env=daemon.environment())
     daemon.pid = daemon.process.pid
     daemon.wait_log("serving with")
+    assert daemon.read_log().count("may not look into") == 1
     before = set(daemon.workers())
     assert daemon.reload() == "ok"
     wait_for(lambda: not before & set(daemon.workers()))
-    daemon.wait_log("may not look into")
+    assert daemon.read_log().count("may not look into") == 1
     assert fcgi.get(daemon.sock)
 
 

@@ -1,6 +1,7 @@
 """make run: a clean tree, one command, a counter in the browser; and nothing is left when it ends."""
 
 import glob
+import json
 import os
 import re
 import shutil
@@ -99,6 +100,10 @@ class Run:
         """The pid that it says to send SIGHUP to."""
         return int(re.search(r"kill -HUP (\d+)", self.said()).group(1))
 
+    def served_by(self):
+        """The master's workers; its gate is none."""
+        return {p for p in children(self.master()) if "gate" not in title(p)}
+
     def nginx(self):
         return next(p for p in self.look() if title(p).startswith("nginx: master"))
 
@@ -122,10 +127,13 @@ def test_counts_until_interrupted(clean_tree):
         counts(run)
         run.look()
         log = re.search(r"^log\s+tail -f (\S+)", run.said(), re.M).group(1)
-        workers = set(children(run.master()))
+        page = re.search(r"^status\s+(http://127\.0\.0\.1:\d+/)", run.said(), re.M).group(1)
+        status_of = json.loads(fetch(page + "status"))
+        workers = run.served_by()
+        assert {w["pid"] for w in status_of["pools"][0]["list"]} == workers
         os.kill(run.master(), signal.SIGHUP)
         wait_for(lambda: "reload 1 done" in read(log))
-        wait_for(lambda: not workers & set(children(run.master())))
+        wait_for(lambda: not workers & run.served_by())
         counts(run)
         run.interrupt()
 

@@ -26,12 +26,13 @@ MAY_USE = {
     "master": {"master", "common"},
     "worker": {"worker", "common"},
     "gate": {"gate", "common"},
+    "ctl": {"ctl", "common"},
     "": {"master", "worker", "gate", "common"},
 }
 # Files of src itself that have a rule of their own.
 MAY_USE_FILE = {
-    "preforkctl": {"common"},  # a client: none of the daemon's folders
-    "preforkd_app": set(),     # installed alone, for modules
+    "preforkctl": {"ctl", "common"},  # a client: none of the daemon's folders
+    "preforkd_app": set(),            # installed alone, for modules
 }
 # Headers of src itself, and which folders may include them.
 TOP_HEADERS = {"preforkd_app.h": {"worker"}}
@@ -41,11 +42,14 @@ RESERVED = [
     ("worker", re.compile(r"FCGX_|FCGI_|OS_LibInit|OS_IpcReadWrite"), "libfcgi"),
     ("worker", re.compile(r"dl(m?open|v?sym|close|error)$"), "loading of objects"),
     ("gate", re.compile(r"evhttp_"), "HTTP"),
+    ("ctl", re.compile(r"curl_"), "the client of HTTP"),
 ]
 RESERVED_HEADERS = [
     ("worker", re.compile(r"fcgi\w*\.h$|fcgi\w*/"), "libfcgi"),
     ("worker", re.compile(r"dlfcn\.h$"), "loading of objects"),
     ("gate", re.compile(r"event2/http|evhttp\.h$"), "HTTP"),
+    ("ctl", re.compile(r"curl/"), "the client of HTTP"),
+    ("ctl", re.compile(r"n?cursesw?(\.h$|/)|term\.h$"), "the terminal"),
 ]
 
 # Functions that end the process. A worker and the gate end as they like: they are processes.
@@ -59,11 +63,13 @@ MAY_EXIT = {
 }
 
 # Pure: decided from the arguments alone. What a compiler may put in by itself is allowed.
-PURE = {"master/life", "master/lines", "master/policy", "worker/fcgi"}
-PURE_SYMBOLS = {"memcpy", "memmove", "memset", "memcmp", "strcmp", "strlen", "strncmp",
+PURE = {"master/life", "master/policy", "worker/answer", "worker/fcgi", "worker/logline",
+        "worker/params"}
+PURE_SYMBOLS = {"memchr", "memcpy", "memmove", "memset", "memcmp", "strcmp", "strcspn", "strlen",
+                "strncmp",
                 "__stack_chk_fail", "__assert_fail", "_GLOBAL_OFFSET_TABLE_"}
 PURE_HEADERS = {"assert.h", "inttypes.h", "limits.h", "stdbool.h", "stddef.h", "stdint.h",
-                "string.h"}
+                "string.h", "common/logformat"}
 
 # Data that other files could change. Constants are no matter, whatever the linker calls them.
 MAY_BE_GLOBAL = {

@@ -32,11 +32,14 @@ GOOD = {
     "src/gate/gate.h": "void gate_main(void);\n",
     "src/gate/gate.c": '#include "gate/gate.h"\n#include "common/log.h"\n\n'
                        "void gate_main(void)\n{\n\tlog_say(\"gate\");\n}\n",
+    "src/ctl/wire.h": "void wire_ask(void);\n",
+    "src/ctl/wire.c": '#include "ctl/wire.h"\n#include "common/log.h"\n\n'
+                      "void wire_ask(void)\n{\n\tlog_say(\"ctl\");\n}\n",
     "src/preforkd_app.h": "#pragma once\nstruct app {\n\tvoid (*run)(void);\n};\n",
     "src/preforkd.c": '#include <stdlib.h>\n#include "gate/gate.h"\n#include "master/pool.h"\n'
                       '#include "worker/worker.h"\n\n'
                       "int main(void)\n{\n\tgate_main();\n\tpool_open(worker_main);\n\texit(0);\n}\n",
-    "src/preforkctl.c": '#include "common/log.h"\n\nint main(void)\n{\n\tlog_say("ctl");\n}\n',
+    "src/preforkctl.c": '#include "ctl/wire.h"\n\nint main(void)\n{\n\twire_ask();\n}\n',
     "tests/unit/test_life.c": "int main(void)\n{\n\treturn life_step(-1);\n}\n",
 }
 
@@ -65,6 +68,8 @@ CASES = [
     ("layer", "may not include master/life.h", "src/gate/gate.c", '#include "master/life.h"\n'),
     ("layer", "may not include preforkd_app.h", "src/master/pool.c", '#include "preforkd_app.h"\n'),
     ("layer", "may not include gate/gate.h", "src/preforkctl.c", '#include "gate/gate.h"\n'),
+    ("layer", "may not include gate/gate.h", "src/ctl/wire.c", '#include "gate/gate.h"\n'),
+    ("layer", "may not include ctl/wire.h", "src/preforkd.c", '#include "ctl/wire.h"\n'),
     ("layer", "no folder of the house", "src/shed/shed.c", "static int a;\n"),
     ("include", "not given as FOLDER/NAME.h", "src/common/log.c", '#include "../common/log.h"\n'),
     ("include", "not given as FOLDER/NAME.h", "src/common/log.c", '#include "log.h"\n'),
@@ -80,6 +85,8 @@ CASES = [
      "void pool_open(void (*)(void));\nint life_x(void)\n{\n\tpool_open(0);\n\treturn 0;\n}\n"),
     ("reserved", "libfcgi is for src/worker", "src/master/pool.c", "#include <fcgiapp.h>\n"),
     ("reserved", "HTTP is for src/gate", "src/master/pool.c", "#include <event2/http.h>\n"),
+    ("reserved", "the client of HTTP is for src/ctl", "src/gate/gate.c", "#include <curl/curl.h>\n"),
+    ("reserved", "the terminal is for src/ctl", "src/gate/gate.c", "#include <ncurses.h>\n"),
     ("reserved", "loading of objects is for src/worker", "src/common/log.c", "#include <dlfcn.h>\n"),
     ("reserved", "FCGX_Init: libfcgi", "src/preforkd.c",
      "int FCGX_Init(void);\nint preforkd(void)\n{\n\treturn FCGX_Init();\n}\n"),

@@ -1,8 +1,8 @@
 /* A module for tests: answers with the body it got, byte for byte. Parameters: SLEEP_MS waits
  * between reading and answering, UNTIL waits there for a file to appear, NOREAD leaves the body
- * unread, LEAK keeps a megabyte, CRASH aborts, PRINT goes to stderr, SHARED counts in cell 1 of the
- * pool's memory, PID asks for X-Pid; X-Error tells of a body that was cut. Arguments: "fail" makes
- * start fail. */
+ * unread, HEAD is a line of the answer's head, LEAK keeps a megabyte, CRASH aborts, PRINT goes to
+ * stderr, SHARED counts in cell 1 of the pool's memory, PID asks for X-Pid; X-Error tells of a body
+ * that was cut. Arguments: "fail" makes start fail. */
 #include <preforkd_app.h>
 
 #include <stdio.h>
@@ -84,6 +84,8 @@ static int handle(FCGX_Request *request)
 	if (FCGX_GetParam("CRASH", request->envp) != NULL)
 		abort();
 	FCGX_FPrintF(request->out, "Content-Type: application/octet-stream\r\n");
+	if (FCGX_GetParam("HEAD", request->envp) != NULL)
+		FCGX_FPrintF(request->out, "%s\r\n", FCGX_GetParam("HEAD", request->envp));
 	if (FCGX_GetParam("SHARED", request->envp) != NULL)
 		FCGX_FPrintF(request->out, "X-Shared: %d\r\n",
 			(int)__atomic_add_fetch(&env->shared[1], 1, __ATOMIC_RELAXED));
