@@ -33,9 +33,11 @@ CTL     := $(filter $B/obj/preforkctl.o $B/obj/ctl/%,$(OBJECTS))
 DAEMON  := $(filter-out $(CTL),$(OBJECTS))
 UNITS   := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 PURE    := $(filter $B/obj/common/%,$(OBJECTS)) $B/obj/gate/text.o \
-	$(patsubst %,$B/obj/master/%.o,life policy state tally) \
+	$(patsubst %,$B/obj/master/%.o,life lines policy state tally) \
 	$(patsubst %,$B/obj/worker/%.o,answer fcgi logline params) \
 	$(patsubst %,$B/obj/ctl/%.o,figures order print rates)
+FUZZ    := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SECONDS ?= 60
 APPS    := $(patsubst tests/integration/apps/%.c,$B/tests/%,$(wildcard tests/integration/apps/*.c))
 PYTEST   = PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -p no:cacheprovider
 
@@ -47,8 +49,12 @@ TEST_PACKAGES  = $(RUN_PACKAGES) libcmocka-dev clang clang-format clang-tidy cpp
 	cgi-mapserver fcgiwrap ruby ruby-fcgi apache2-bin lighttpd caddy haproxy spawn-fcgi curl \
 	python3-pyte chromium chromium-driver python3-selenium prometheus systemd procps iproute2 \
 	apache2-utils libclang-rt-14-dev python3-prometheus-client
+# For the others that are measured too, and for measuring.
+BENCH_PACKAGES = $(RUN_PACKAGES) python3 spawn-fcgi multiwatch php-fpm php-apcu libfcgi-perl \
+	libfcgi-procmanager-perl uwsgi-core uwsgi-plugin-python3 linux-perf
 
-.PHONY: FORCE all run test check lint unit bench overhead soak install uninstall clean deps run-deps build-deps
+.PHONY: FORCE all run test check lint unit replay fuzz bench overhead soak install uninstall clean deps run-deps build-deps \
+	bench-deps
 
 all: build-deps $B/preforkd $B/preforkctl
 
@@ -94,6 +100,22 @@ unit: deps $(UNITS:%=$B/unit/%) $(UNITS:%=$B/san/%)
 		$B/$$kind/$$t >$B/$$kind/$$t.log 2>&1 || { cat $B/$$kind/$$t.log; exit 1; }; \
 	done; done; echo "unit tests: $(words $(UNITS)) programs passed, plain and under ASan and UBSan"
 
+# Inputs that clang's libFuzzer makes up, for the pure rooms again; "make test" replays the known ones.
+FUZZ_CC   = clang -std=c11 -D_GNU_SOURCE -Isrc -g -O1 -fsanitize=address,undefined \
+	-fno-sanitize-recover=all
+FUZZ_PURE = $(PURE:$B/obj/%=$B/fuzz/obj/%)
+$(FUZZ_PURE): $B/fuzz/obj/%.o: src/%.c | deps
+	@mkdir -p $(@D)
+	@$(FUZZ_CC) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+$B/fuzz/%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h $(FUZZ_PURE)
+	@$(FUZZ_CC) -fsanitize=fuzzer $(FUZZ_LINK) -Wl,--as-needed -o $@ $< $(FUZZ_PURE) $(LIBS)
+$B/fuzz/conf: FUZZ_LINK = -Wl,--wrap=glob -Wl,--wrap=globfree
+-include $(FUZZ_PURE:.o=.d)
+replay: deps $(FUZZ:%=$B/fuzz/%)
+	@tests/fuzz/fuzz.sh replay $B $(FUZZ)
+fuzz: deps $(FUZZ:%=$B/fuzz/%)
+	@tests/fuzz/fuzz.sh $(FUZZ_SECONDS) $B $(FUZZ)
+
 # Programs and modules that the integration tests run; lib*.c become shared objects.
 $B/tests/%: tests/integration/apps/%.c src/preforkd_app.h
 	@mkdir -p $(@D)
@@ -105,14 +127,16 @@ lint: deps
 check: unit $B/preforkd $B/preforkctl $(APPS)
 	@$(PYTEST) -m quick tests/integration
 
-test: lint unit $B/preforkd $B/preforkctl $(APPS)
+test: lint unit replay $B/preforkd $B/preforkctl $(APPS)
 	@$(PYTEST) tests/integration
 
 soak: deps $B/preforkd $B/preforkctl $(APPS)
 	@PREFORKD_SOAK=1 $(PYTEST) tests/integration
 
-bench: deps $B/preforkd
-	@tests/bench/bench.sh $B
+bench-deps:
+	@tests/deps.sh $(BENCH_PACKAGES)
+bench: bench-deps $B/preforkd
+	@/usr/bin/python3 -B tests/bench/bench.py $B
 
 # What it costs to be seen; beside a program without a scoreboard.
 $B/bench/unboarded: tests/bench/unboarded.c $(DAEMON)

@@ -56,12 +56,14 @@ char *log_escape(const void *bytes, size_t length, char *out, size_t size)
 	const unsigned char *p = bytes;
 	char *to = out;
 
-	/* vis(3) writes at most four characters and a NUL for one byte. */
+	/* vis(3) writes at most four characters and a NUL for one byte. It wants to know the next
+	 * one: a digit must not make "\0" longer. */
 	for (size_t i = 0; i < length && (size_t)(to - out) + 5 < size; i++) {
 		if (p[i] == '\t' || (p[i] >= 0x20 && p[i] < 0x7f && p[i] != '\\'))
 			*to++ = (char)p[i];
 		else
-			to = vis(to, p[i], VIS_CSTYLE | VIS_OCTAL | VIS_NL, 0);
+			to = vis(to, p[i], VIS_CSTYLE | VIS_OCTAL | VIS_NL,
+				i + 1 < length ? p[i + 1] : '\0');
 	}
 	*to = '\0';
 	return out;

@@ -17,9 +17,9 @@
 #include "common/conf.h"
 #include "common/err.h"
 #include "common/log.h"
+#include "master/lines.h"
 #include "master/state.h"
 
-#define LINE_MAX_BYTES 960 /* raw bytes; escaped four times as long at most, the log takes 4000 */
 #define LINES_PER_SECOND 1000u  /* of one pool */
 #define LAST_BYTES (256 * 1024) /* taken from the pipe of a dead worker at most */
 
@@ -35,8 +35,7 @@ struct output {
 	struct event *event;
 	int fd;
 	pid_t pid;
-	size_t used;
-	char line[LINE_MAX_BYTES];
+	struct lines lines;
 };
 
 struct carried {
@@ -110,14 +109,13 @@ static bool within_rate(struct output_sink *sink)
 	return false;
 }
 
-static void emit(struct output *o)
+/* Escaped it is four times as long at most, and the log takes 4000. */
+static void emit(struct output *o, const struct lines_line *raw)
 {
-	char text[LINE_MAX_BYTES * 4 + 8], line[sizeof(text) + 96];
+	char text[LINES_LONGEST * 4 + 8], line[sizeof(text) + 96];
 
-	if (o->used > 0 && o->line[o->used - 1] == '\r')
-		o->used--;
 	if (within_rate(o->sink)) {
-		log_escape(o->line, o->used, text, sizeof(text));
+		log_escape(raw->bytes, raw->length, text, sizeof(text));
 		if (o->sink->file != NULL) {
 			snprintf(line, sizeof(line), "pool %s: worker %d: %s", o->sink->name,
 				(int)o->pid, text);
@@ -126,19 +124,16 @@ static void emit(struct output *o)
 			log_output("pool %s: worker %d: %s", o->sink->name, (int)o->pid, text);
 		}
 	}
-	o->used = 0;
 }
 
 static void take(struct output *o, const char *bytes, size_t length)
 {
-	for (size_t i = 0; i < length; i++) {
-		if (bytes[i] == '\n') {
-			emit(o);
-			continue;
-		}
-		if (o->used == sizeof(o->line))
-			emit(o);
-		o->line[o->used++] = bytes[i];
+	struct lines_line line;
+
+	for (size_t at = 0; at < length;) {
+		at += lines_next(&o->lines, bytes + at, length - at, &line);
+		if (line.bytes != NULL)
+			emit(o, &line);
 	}
 }
 
@@ -188,19 +183,21 @@ void output_detach(struct output *o)
 		take(o, bytes, (size_t)n);
 		total += (size_t)n;
 	}
-	if (o->used > 0)
-		emit(o);
+	struct lines_line last = lines_last(&o->lines);
+	if (last.bytes != NULL)
+		emit(o, &last);
 	close(o->fd);
 	free(o);
 }
 
 void output_save(const struct output *o, struct state_out *out)
 {
-	struct carried c = { .fd = o->fd, .line = { .length = o->used } };
+	struct lines_line rest = lines_rest(&o->lines);
+	struct carried c = { .fd = o->fd, .line = { .length = rest.length } };
 
-	c.line.bytes = malloc(sizeof(o->line));
+	c.line.bytes = malloc(sizeof(o->lines.bytes));
 	if (c.line.bytes != NULL)
-		memcpy(c.line.bytes, o->line, o->used);
+		memcpy(c.line.bytes, rest.bytes, rest.length);
 	else
 		c.line.length = 0;
 	state_put(out, "output", rows, &c);
@@ -215,7 +212,7 @@ struct output *output_restore(struct output_sink *sink, struct event_base *base,
 
 	if (state_take(in, "output", rows, &c, err) != 0)
 		return NULL;
-	if (c.fd >= 0 && c.line.length <= sizeof(o->line))
+	if (c.fd >= 0 && c.line.length <= sizeof(o->lines.bytes))
 		o = output_attach(sink, base, c.fd, pid);
 	if (o == NULL)
 		err_set(err, EX_OSERR, "cannot follow the output of worker %d", (int)pid);

@@ -1,19 +1,23 @@
 /*
- * fcgiload: asks a counter over FastCGI as fast as it can, and checks every answer.
+ * fcgiload: asks a counter over FastCGI, or over HTTP, as fast as it can, and checks every answer.
  *
- *	fcgiload [-k] [-c CLIENTS] [-t MILLISECONDS] /PATH | HOST:PORT
+ *	fcgiload [-klr] [-c CLIENTS] [-t MILLISECONDS] [-s SCRIPT | -u PATH] /SOCKET | HOST:PORT
  *
  * Each client is a thread with one connection at a time: one for each request, or with -k one for
- * all. Prints "REQUESTS/S REQUESTS FIRST LAST". Nobody else may ask meanwhile: the numbers must be
- * those from FIRST to LAST, each once. Ends with 1 and a sentence if an answer is lost, cut or
- *wrong.
+ * all. With -u it speaks HTTP. Nobody else may ask meanwhile: all numbers from the first to the
+ *last must come, each once, of the server or of each of its processes. A lost, cut or wrong answer
+ *ends everything with 1 and a sentence; with -r, for a server that is stopped meanwhile, a client
+ *ends when it is refused, and what was lost is counted. -l, for one that answers others too, checks
+ *each answer alone.
+ *
+ * Prints one line of JSON. Times are in microseconds, from the connect or the first byte sent, to
+ * the end of the answer. "served" is how many clients got an answer within the time.
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,34 +26,36 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "answer.h"
+
 #define CLIENTS_MAX 1000
 #define PATIENCE 20 /* seconds without a byte: the answer is lost */
-#define ANSWER_MAX 4096
-#define HEADER "Content-Type: text/plain\r\n\r\n"
-
-enum kind { BEGIN_REQUEST = 1, END_REQUEST = 3, PARAMS = 4, STDIN = 5, STDOUT = 6 };
-
-struct record {
-	unsigned char version, kind, id_high, id_low, length_high, length_low, padding, reserved;
-};
 
 struct job {
 	struct sockaddr_storage address;
 	socklen_t address_length;
+	enum answer_kind kind;
 	int clients;
-	bool keep;
+	bool keep, tolerant, loose;
 	uint64_t until; /* ns of the monotonic clock */
+	const char *target;
 	char request[1024];
 	size_t request_length;
+};
+
+struct result {
+	uint64_t pid, number;
+	uint32_t us;
 };
 
 struct client {
 	const struct job *job;
 	pthread_t thread;
-	uint64_t *numbers; /* all that it was given */
+	struct result *results; /* all that it was given */
 	size_t count, room;
-	char data[ANSWER_MAX], text[ANSWER_MAX]; /* as received; what STDOUT said */
-	size_t data_length, text_length;
+	bool served;
+	unsigned lost;
+	struct answer answer;
 };
 
 static void __attribute__((noreturn, format(printf, 1, 2))) fail(const char *fmt, ...)
@@ -72,153 +78,105 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
-/* The request */
-
-static void add_record(struct job *job, enum kind kind, const void *content, size_t length)
-{
-	struct record head = { .version = 1,
-		.kind = (unsigned char)kind,
-		.id_low = 1,
-		.length_high = (unsigned char)(length >> 8),
-		.length_low = (unsigned char)(length & 0xff) };
-
-	if (job->request_length + sizeof(head) + length > sizeof(job->request))
-		fail("the request is too long");
-	memcpy(job->request + job->request_length, &head, sizeof(head));
-	if (length > 0)
-		memcpy(job->request + job->request_length + sizeof(head), content, length);
-	job->request_length += sizeof(head) + length;
-}
-
-/* What nginx sends for a simple page. */
-static void make_request(struct job *job)
-{
-	static const char *const params[][2] = { { "REQUEST_METHOD", "GET" },
-		{ "QUERY_STRING", "" }, { "CONTENT_TYPE", "" }, { "CONTENT_LENGTH", "" },
-		{ "SCRIPT_NAME", "/" }, { "REQUEST_URI", "/" }, { "DOCUMENT_URI", "/" },
-		{ "SERVER_PROTOCOL", "HTTP/1.1" }, { "REQUEST_SCHEME", "http" },
-		{ "GATEWAY_INTERFACE", "CGI/1.1" }, { "SERVER_SOFTWARE", "nginx/1.22.1" },
-		{ "REMOTE_ADDR", "127.0.0.1" }, { "REMOTE_PORT", "40000" },
-		{ "SERVER_ADDR", "127.0.0.1" }, { "SERVER_PORT", "8080" },
-		{ "SERVER_NAME", "localhost" }, { "HTTP_HOST", "localhost" } };
-	unsigned char begin[8] = { 0, 1, job->keep ? 1 : 0 };
-	char pairs[600];
-	size_t n = 0;
-
-	for (size_t i = 0; i < sizeof(params) / sizeof(params[0]); i++)
-		n += (size_t)snprintf(pairs + n, sizeof(pairs) - n, "%c%c%s%s",
-			(int)strlen(params[i][0]), (int)strlen(params[i][1]), params[i][0],
-			params[i][1]);
-	add_record(job, BEGIN_REQUEST, begin, sizeof(begin));
-	add_record(job, PARAMS, pairs, n);
-	add_record(job, PARAMS, NULL, 0);
-	add_record(job, STDIN, NULL, 0);
-}
-
 /* The connection */
 
-static int open_connection(const struct job *job)
+/* -1: refused, which only a server that is being stopped may do. */
+static int open_connection(struct client *c)
 {
+	const struct job *job = c->job;
 	struct timeval patience = { .tv_sec = PATIENCE };
 	int fd = socket(job->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) != 0)
 		fail("cannot make a socket: %s", strerror(errno));
-	if (connect(fd, (const struct sockaddr *)&job->address, job->address_length) != 0)
+	if (connect(fd, (const struct sockaddr *)&job->address, job->address_length) == 0)
+		return fd;
+	if (!job->tolerant)
 		fail("cannot connect: %s", strerror(errno));
-	return fd;
+	/* TCP says no to some that it had let into the queue before. */
+	if (errno != ECONNREFUSED && errno != ENOENT)
+		c->lost++;
+	close(fd);
+	return -1;
 }
 
-/* Takes the whole records out of what was received. True: the last was the end of the request. */
-static bool take_records(struct client *c)
+static bool lose(struct client *c, const char *what, const char *why)
 {
-	struct record head;
-
-	while (c->data_length >= sizeof(head)) {
-		memcpy(&head, c->data, sizeof(head));
-		size_t length = (size_t)head.length_high << 8 | head.length_low;
-		size_t whole = sizeof(head) + length + head.padding;
-
-		if (head.version != 1 || head.id_high != 0 || head.id_low != 1)
-			fail("what was received is no record of this request");
-		if (c->data_length < whole)
-			break;
-		const char *content = c->data + sizeof(head);
-		if (head.kind == END_REQUEST) {
-			if (length != 8 || memcmp(content, "\0\0\0\0\0", 5) != 0)
-				fail("the request has failed");
-			if (c->data_length != whole)
-				fail("bytes follow the end of the request");
-			return true;
-		}
-		if (head.kind != STDOUT || c->text_length + length >= sizeof(c->text))
-			fail("a record of kind %d with %zu bytes", head.kind, length);
-		memcpy(c->text + c->text_length, content, length);
-		c->text_length += length;
-		memmove(c->data, c->data + whole, c->data_length - whole);
-		c->data_length -= whole;
-	}
+	if (!c->job->tolerant)
+		fail("%s: %s", what, why);
+	c->lost++;
 	return false;
 }
 
-static void receive(struct client *c, int fd)
+static bool receive(struct client *c, int fd)
 {
-	do {
-		ssize_t n = recv(fd, c->data + c->data_length, sizeof(c->data) - c->data_length, 0);
+	struct answer *a = &c->answer;
+	enum answer_state state = ANSWER_MORE;
+
+	while (state == ANSWER_MORE) {
+		ssize_t n = recv(fd, a->data + a->data_length, ANSWER_MAX - a->data_length, 0);
 
 		if (n <= 0)
-			fail("the answer is lost after %zu bytes: %s", c->data_length,
-				n == 0 ? "end of file" : strerror(errno));
-		c->data_length += (size_t)n;
-	} while (!take_records(c));
-	/* The server closes; who closes first keeps the port for a minute. */
-	if (!c->job->keep && recv(fd, c->data, sizeof(c->data), 0) != 0)
-		fail("the connection was not closed after the answer");
+			return lose(
+				c, "the answer is lost", n == 0 ? "end of file" : strerror(errno));
+		a->data_length += (size_t)n;
+		state = answer_read(a);
+	}
+	return state == ANSWER_WHOLE || lose(c, "the answer is wrong", a->why);
 }
 
-static uint64_t read_number(struct client *c)
+static void note(struct client *c, uint64_t begin)
 {
-	size_t head = sizeof(HEADER) - 1;
-	char *end;
+	uint64_t now = now_ns();
 
-	c->text[c->text_length] = '\0';
-	uint64_t number = c->text_length > head ? strtoull(c->text + head, &end, 10) : 0;
-	if (number == 0 || memcmp(c->text, HEADER, head) != 0 || strcmp(end, "\n") != 0)
-		fail("a wrong answer: %s", c->text);
-	return number;
+	if (c->count == c->room) {
+		c->room = c->room == 0 ? 4096 : c->room * 2;
+		c->results = reallocarray(c->results, c->room, sizeof(*c->results));
+		if (c->results == NULL)
+			fail("out of memory");
+	}
+	c->results[c->count++] = (struct result){ .pid = c->answer.pid,
+		.number = c->answer.number,
+		.us = (uint32_t)((now - begin) / 1000) };
+	c->served = c->served || now < c->job->until;
 }
 
-static void ask(struct client *c, int fd)
+/* begin: when it has begun to connect. False: the connection is no good any more. */
+static bool ask(struct client *c, int fd, uint64_t begin)
 {
 	const struct job *job = c->job;
 
-	c->data_length = c->text_length = 0;
+	answer_clear(&c->answer);
 	if (send(fd, job->request, job->request_length, MSG_NOSIGNAL) !=
 		(ssize_t)job->request_length)
-		fail("cannot send: %s", strerror(errno));
-	receive(c, fd);
-	if (c->count == c->room) {
-		c->room = c->room == 0 ? 4096 : c->room * 2;
-		c->numbers = reallocarray(c->numbers, c->room, sizeof(*c->numbers));
-		if (c->numbers == NULL)
-			fail("out of memory");
-	}
-	c->numbers[c->count++] = read_number(c);
+		return lose(c, "cannot send", strerror(errno));
+	if (!receive(c, fd))
+		return false;
+	note(c, begin);
+	/* The server closes; who closes first keeps the port for a minute. */
+	if (!job->keep && recv(fd, c->answer.data, 1, 0) != 0)
+		return lose(c, "the connection was not closed after the answer", strerror(errno));
+	return true;
 }
 
+/* Asks once at least. */
 static void *run_client(void *arg)
 {
 	struct client *c = arg;
-	int fd = c->job->keep ? open_connection(c->job) : -1;
+	int fd = -1;
 
-	while (now_ns() < c->job->until) {
-		if (!c->job->keep)
-			fd = open_connection(c->job);
-		ask(c, fd);
-		if (!c->job->keep)
+	c->answer.kind = c->job->kind;
+	do {
+		uint64_t begin = now_ns();
+
+		if (fd < 0 && (fd = open_connection(c)) < 0)
+			break;
+		if (!ask(c, fd, begin) || !c->job->keep) {
 			close(fd);
-	}
-	if (c->job->keep)
+			fd = -1;
+		}
+	} while (now_ns() < c->job->until);
+	if (fd >= 0)
 		close(fd);
 	return NULL;
 }
@@ -260,58 +218,110 @@ static int number_option(const char *text, int max)
 	return (int)number;
 }
 
-static int by_value(const void *a, const void *b)
+static int by_number(const void *a, const void *b)
 {
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	const struct result *x = a, *y = b;
 
-	return (x > y) - (x < y);
+	if (x->pid != y->pid)
+		return x->pid < y->pid ? -1 : 1;
+	return (x->number > y->number) - (x->number < y->number);
 }
 
-static void report(struct client *clients, int count, double seconds)
+static int by_time(const void *a, const void *b)
 {
-	size_t total = 0, n = 0;
+	const struct result *x = a, *y = b;
 
+	return (x->us > y->us) - (x->us < y->us);
+}
+
+static void check_numbers(const struct result *results, size_t total)
+{
+	for (size_t i = 1; i < total; i++)
+		if (results[i].pid == results[i - 1].pid &&
+			results[i].number != results[i - 1].number + 1)
+			fail("%" PRIu64 " came twice, or one before it never", results[i].number);
+}
+
+static struct result *gather(struct client *clients, int count, size_t *total)
+{
+	size_t n = 0;
+
+	*total = 0;
 	for (int i = 0; i < count; i++)
-		total += clients[i].count;
-	uint64_t *numbers = calloc(total + 1, sizeof(*numbers));
-	if (numbers == NULL || total == 0)
+		*total += clients[i].count;
+	struct result *all = calloc(*total + 1, sizeof(*all));
+	if (all == NULL || *total == 0)
 		fail("no answer within the time");
 	for (int i = 0; i < count; i++) {
 		if (clients[i].count > 0)
-			memcpy(numbers + n, clients[i].numbers,
-				clients[i].count * sizeof(*numbers));
+			memcpy(all + n, clients[i].results, clients[i].count * sizeof(*all));
 		n += clients[i].count;
-		free(clients[i].numbers);
+		free(clients[i].results);
 	}
-	qsort(numbers, total, sizeof(*numbers), by_value);
-	for (size_t i = 1; i < total; i++)
-		if (numbers[i] != numbers[0] + i)
-			fail("%" PRIu64 " came twice, or one before it never", numbers[i]);
-	printf("%.0f %zu %" PRIu64 " %" PRIu64 "\n", (double)total / seconds, total, numbers[0],
-		numbers[total - 1]);
-	free(numbers);
+	return all;
+}
+
+static void report(const struct job *job, struct client *clients, double seconds)
+{
+	size_t total;
+	struct result *all = gather(clients, job->clients, &total);
+	int served = 0;
+	unsigned lost = 0;
+
+	for (int i = 0; i < job->clients; i++) {
+		served += clients[i].served;
+		lost += clients[i].lost;
+	}
+	qsort(all, total, sizeof(*all), by_number);
+	if (!job->loose && lost == 0)
+		check_numbers(all, total);
+	uint64_t first = all[0].number, last = all[total - 1].number;
+	qsort(all, total, sizeof(*all), by_time);
+	printf("{\"requests\": %zu, \"seconds\": %.6f, \"served\": %d, \"lost\": %u, "
+	       "\"first\": %" PRIu64 ", \"last\": %" PRIu64 ", "
+	       "\"p50\": %" PRIu32 ", \"p99\": %" PRIu32 ", \"max\": %" PRIu32 "}\n",
+		total, seconds, served, lost, first, last, all[total / 2].us,
+		all[total * 99 / 100].us, all[total - 1].us);
+	free(all);
+}
+
+static int read_options(int argc, char **argv, struct job *job)
+{
+	int opt, ms = 1000;
+
+	while ((opt = getopt(argc, argv, "klrc:t:s:u:")) != -1) {
+		if (opt == 'k')
+			job->keep = true;
+		else if (opt == 'l')
+			job->loose = true;
+		else if (opt == 'r')
+			job->tolerant = true;
+		else if (opt == 'c')
+			job->clients = number_option(optarg, CLIENTS_MAX);
+		else if (opt == 't')
+			ms = number_option(optarg, 600000);
+		else if (opt == 's' || opt == 'u')
+			job->target = optarg;
+		else
+			exit(EXIT_FAILURE);
+		if (opt == 'u')
+			job->kind = ANSWER_HTTP;
+	}
+	if (optind != argc - 1)
+		fail("usage: fcgiload [-klr] [-c CLIENTS] [-t MILLISECONDS] "
+		     "[-s SCRIPT | -u PATH] /SOCKET | HOST:PORT");
+	set_address(job, argv[optind]);
+	job->request_length = answer_request(
+		job->kind, job->target, job->keep, job->request, sizeof(job->request));
+	return ms;
 }
 
 int main(int argc, char **argv)
 {
-	static struct job job = { .clients = 16 };
-	int opt, ms = 1000;
-
-	while ((opt = getopt(argc, argv, "kc:t:")) != -1) {
-		if (opt == 'k')
-			job.keep = true;
-		else if (opt == 'c')
-			job.clients = number_option(optarg, CLIENTS_MAX);
-		else if (opt == 't')
-			ms = number_option(optarg, 600000);
-		else
-			return EXIT_FAILURE;
-	}
-	if (optind != argc - 1)
-		fail("usage: fcgiload [-k] [-c CLIENTS] [-t MILLISECONDS] /PATH | HOST:PORT");
-	set_address(&job, argv[optind]);
-	make_request(&job);
+	static struct job job = { .clients = 16, .target = "/" };
+	int ms = read_options(argc, argv, &job);
 	struct client *clients = calloc((size_t)job.clients, sizeof(*clients));
+
 	if (clients == NULL)
 		fail("out of memory");
 	uint64_t begin = now_ns();
@@ -323,7 +333,7 @@ int main(int argc, char **argv)
 	}
 	for (int i = 0; i < job.clients; i++)
 		pthread_join(clients[i].thread, NULL);
-	report(clients, job.clients, (double)(now_ns() - begin) / 1e9);
+	report(&job, clients, (double)(now_ns() - begin) / 1e9);
 	free(clients);
 	return EXIT_SUCCESS;
 }
