@@ -151,15 +151,12 @@ static void on_upgrade(int signo, short what, void *arg)
 
 static void reopen(struct master *m)
 {
-	struct err err, why;
-	bool done = true;
+	struct err err;
+	bool done = log_reopen(&err) == 0;
 
 	orders_begin(&m->orders, GATEJOB_REOPEN, NULL);
-	if (log_reopen(&why) != 0) {
-		done = false;
-		err_set(&err, why.code, "the log stays in the old file: %s", why.text);
-		log_err("%s", err.text);
-	}
+	if (!done)
+		log_err("the log stays in the old file: %s", err.text);
 	done = fleet_reopen(m->fleet, &err) == 0 && done;
 	log_notice(done ? "logs reopened" : "logs reopened, but not all of them");
 	orders_end(&m->orders, GATEJOB_REOPEN, done ? GATEJOB_DONE : GATEJOB_FAILED,
