@@ -32,8 +32,9 @@ OBJECTS := $(SOURCES:src/%.c=$B/obj/%.o)
 CTL     := $(filter $B/obj/preforkctl.o $B/obj/ctl/%,$(OBJECTS))
 DAEMON  := $(filter-out $(CTL),$(OBJECTS))
 UNITS   := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
-PURE    := $(filter $B/obj/common/%,$(OBJECTS)) $B/obj/master/life.o $B/obj/master/policy.o \
-	$B/obj/master/state.o $B/obj/gate/text.o $(patsubst %,$B/obj/worker/%.o,answer fcgi logline params) \
+PURE    := $(filter $B/obj/common/%,$(OBJECTS)) $B/obj/gate/text.o \
+	$(patsubst %,$B/obj/master/%.o,life policy state tally) \
+	$(patsubst %,$B/obj/worker/%.o,answer fcgi logline params) \
 	$(patsubst %,$B/obj/ctl/%.o,figures order print rates)
 APPS    := $(patsubst tests/integration/apps/%.c,$B/tests/%,$(wildcard tests/integration/apps/*.c))
 PYTEST   = PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -p no:cacheprovider

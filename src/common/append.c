@@ -135,39 +135,51 @@ static int find_directory(const char *path, char name[PATH_MAX], struct err *err
 	return w.dir;
 }
 
-static int open_file(int dir, const char *name, const char *path, int flags, struct err *err)
+/* flags: O_CREAT to make it. */
+struct target {
+	const char *path;
+	enum append_kind kind;
+	int flags;
+};
+
+static int open_file(int dir, const char *name, const struct target *target, struct err *err)
 {
+	bool any = target->kind == APPEND_ANY;
 	struct stat st = { 0 };
 	int fd = openat(dir, name,
-		O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | flags, 0640);
+		O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK |
+			target->flags,
+		0640);
 
 	if (fd < 0)
-		return set_error(err, path,
-			errno == ELOOP   ? "it is a symbolic link"
-			: errno == ENXIO ? "it is not a regular file" /* a pipe, a socket */
-					 : strerror(errno));
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1)
+		return set_error(err, target->path,
+			errno == ELOOP           ? "it is a symbolic link"
+			: errno == ENXIO && !any ? "it is not a regular file" /* a pipe, a socket */
+						 : strerror(errno));
+	if (fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) ? st.st_nlink == 1 : any))
 		return fd;
-	set_error(err, path,
+	set_error(err, target->path,
 		S_ISREG(st.st_mode) ? "it has more than one link" : "it is not a regular file");
 	close(fd);
 	return -1;
 }
 
-int append_open(const char *path, struct err *err)
+int append_open(const char *path, enum append_kind kind, struct err *err)
 {
+	const struct target target = { .path = path, .kind = kind, .flags = O_CREAT };
 	char name[PATH_MAX];
 	int dir = find_directory(path, name, err);
 
 	if (dir < 0)
 		return -1;
-	int fd = open_file(dir, name, path, O_CREAT, err);
+	int fd = open_file(dir, name, &target, err);
 	close(dir);
 	return fd;
 }
 
-int append_check(const char *path, struct err *err)
+int append_check(const char *path, enum append_kind kind, struct err *err)
 {
+	const struct target target = { .path = path, .kind = kind };
 	char name[PATH_MAX];
 	struct stat st;
 	int dir = find_directory(path, name, err), rc = 0;
@@ -175,7 +187,7 @@ int append_check(const char *path, struct err *err)
 	if (dir < 0)
 		return -1;
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
-		int fd = open_file(dir, name, path, 0, err);
+		int fd = open_file(dir, name, &target, err);
 
 		rc = fd < 0 ? -1 : close(fd);
 	} else if (errno != ENOENT || faccessat(dir, ".", W_OK | X_OK, AT_EACCESS) != 0) {

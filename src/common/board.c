@@ -50,6 +50,7 @@ struct board_common {
 	_Atomic uint32_t reopens; /* of the access log; counted by the master */
 	_Atomic uint32_t failing; /* it cannot be written, and somebody has said so */
 	_Atomic uint64_t lost;    /* lines of it that nobody has told of */
+	_Atomic uint32_t cut;     /* the file may end in the middle of a line */
 };
 static_assert(sizeof(struct board_common) <= PAGE, "it is one page");
 
@@ -386,6 +387,13 @@ uint32_t board_reopens(const struct board_seat *seat)
 void board_lost_line(const struct board_seat *seat)
 {
 	atomic_fetch_add(&seat->common->lost, 1);
+	atomic_store(&seat->common->cut, 1);
+}
+
+bool board_mends_line(const struct board_seat *seat)
+{
+	return atomic_load_explicit(&seat->common->cut, memory_order_relaxed) != 0 &&
+	       atomic_exchange(&seat->common->cut, 0) != 0;
 }
 
 bool board_log_fails(const struct board_seat *seat)

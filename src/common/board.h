@@ -104,8 +104,10 @@ void board_end(const struct board_seat *seat, const struct board_answer *answer)
 void board_hold(const struct board_seat *seat, unsigned connections);
 /* Another number than before: the access log is another file. */
 uint32_t board_reopens(const struct board_seat *seat);
-/* A line of it could not be written. */
+/* A line of it could not be written, or not whole. */
 void board_lost_line(const struct board_seat *seat);
+/* For one worker after that: the file may end in the middle of a line, it is to end that. */
+bool board_mends_line(const struct board_seat *seat);
 /* None can be. True for one worker of the pool, until board_log_works(): it is to say so. */
 bool board_log_fails(const struct board_seat *seat);
 /* One was written. For one worker after board_log_fails(): so many were lost; else 0. */

@@ -11,7 +11,6 @@
 #include <bsd/vis.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -23,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/append.h"
 #include "common/err.h"
 #include "common/syslogd.h"
 
@@ -77,39 +77,9 @@ static bool write_line(int fd, const char *line, size_t length)
 	return write(fd, line, length) == (ssize_t)length;
 }
 
-static int open_for_append(const char *path, struct err *err)
-{
-	struct stat st;
-	int fd = open(path,
-		O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
-		0640);
-
-	if (fd < 0)
-		return err_set(err, EX_CANTCREAT, "cannot open %s: %s", path,
-			errno == ELOOP ? "it is a symbolic link" : strerror(errno));
-	if (fstat(fd, &st) != 0 || (S_ISREG(st.st_mode) && st.st_nlink > 1)) {
-		close(fd);
-		return err_set(err, EX_CANTCREAT, "cannot use %s: it has more than one link", path);
-	}
-	return fd;
-}
-
 int log_file_check(const char *path, struct err *err)
 {
-	struct stat st;
-	char directory[PATH_MAX];
-
-	if (lstat(path, &st) == 0) {
-		int fd = open_for_append(path, err);
-
-		if (fd >= 0)
-			close(fd);
-		return fd < 0 ? -1 : 0;
-	}
-	snprintf(directory, sizeof(directory), "%.*s", (int)(strrchr(path, '/') - path + 1), path);
-	if (errno == ENOENT && faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS) == 0)
-		return 0;
-	return err_set(err, EX_CANTCREAT, "cannot open %s: %s", path, strerror(errno));
+	return append_check(path, APPEND_ANY, err);
 }
 
 struct log_file *log_file_open(const char *path, struct err *err)
@@ -121,7 +91,7 @@ struct log_file *log_file_open(const char *path, struct err *err)
 		err_set(err, EX_OSERR, "out of memory");
 		return NULL;
 	}
-	file->fd = open_for_append(path, err);
+	file->fd = append_open(path, APPEND_ANY, err);
 	if (file->fd < 0) {
 		log_file_close(file);
 		return NULL;
@@ -131,7 +101,7 @@ struct log_file *log_file_open(const char *path, struct err *err)
 
 int log_file_reopen(struct log_file *file, struct err *err)
 {
-	int fd = open_for_append(file->path, err);
+	int fd = append_open(file->path, APPEND_ANY, err);
 
 	if (fd < 0)
 		return -1;

@@ -21,6 +21,9 @@
 #include "ctl/answer.h"
 #include "ctl/wire.h"
 
+#define TRIES 3
+#define PAUSE 100 /* ms before another one */
+
 /* Did an answer come at all? */
 static bool post(struct wire *wire, const char *target, long timeout, struct answer *answer)
 {
@@ -67,6 +70,22 @@ static void await_end(int pidfd, uint64_t deadline, pid_t pid, struct answer *an
 		"process %d still stops, and has not ended yet", (int)pid);
 }
 
+/* The answer was cut off, perhaps by the end of the master. */
+static bool is_cut_off(bool answered, const struct answer *answer)
+{
+	return !answered && answer->code == EXIT_FAILURE;
+}
+
+/* Of -t; 0: no limit. */
+static long left_until(uint64_t deadline)
+{
+	uint64_t now = clock_ms();
+
+	if (deadline == 0)
+		return 0;
+	return deadline > now ? (long)(deadline - now) : 1;
+}
+
 /* A process that cannot be seen from here (of another pid namespace) has only its own word. */
 void command_stop(struct wire *wire, long timeout, struct answer *answer)
 {
@@ -74,10 +93,15 @@ void command_stop(struct wire *wire, long timeout, struct answer *answer)
 	pid_t pid = wire_peer(wire);
 	int pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
 	bool answered = post(wire, "/stop", timeout, answer);
+	bool cut = is_cut_off(answered, answer);
 
-	/* cut off: it may have ended before the answer was sent */
-	if (pidfd >= 0 &&
-		(answer->code == EXIT_SUCCESS || (!answered && answer->code == EXIT_FAILURE)))
+	/* Or by that of the gate, before the master had heard of it: to ask twice does no harm. */
+	for (int i = 0; i < TRIES && pidfd >= 0 && is_cut_off(answered, answer); i++)
+		if (!ends(pidfd, clock_ms() + PAUSE))
+			answered = post(wire, "/stop", left_until(deadline), answer);
+	/* When it was cut off, and now nobody listens, the master is on its way out. */
+	if (pidfd >= 0 && (answer->code == EXIT_SUCCESS || is_cut_off(answered, answer) ||
+				  (cut && answer->code == EX_UNAVAILABLE)))
 		await_end(pidfd, deadline, pid, answer);
 	if (pidfd >= 0)
 		close(pidfd);

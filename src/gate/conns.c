@@ -20,6 +20,7 @@
 #define SURPLUS 16       /* so many more hear that there are too many */
 #define HEAD_MAX 8192    /* bytes of a request's head */
 #define BODY_MAX 4096    /* nobody reads it */
+#define INPUT_MAX 16384  /* bytes that are taken before they are looked at; evhttp sets no limit */
 #define QUIET_SECONDS 20 /* a connection without a byte goes */
 #define REQUEST_MS 30000 /* so long may a request take to come, or the next to begin */
 #define WRITE_MS 60000   /* and an answer to be taken */
@@ -168,6 +169,7 @@ static struct bufferevent *on_accept(struct event_base *base, void *arg)
 	struct conn *c = bev == NULL ? NULL : calloc(1, sizeof(*c));
 	if (c == NULL)
 		return bev;
+	bufferevent_setwatermark(bev, EV_READ, 0, INPUT_MAX);
 	bufferevent_incref(bev);
 	c->bev = bev;
 	c->conns = all;

@@ -8,6 +8,7 @@
 #include "master/accessfile.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <string.h>
@@ -76,7 +77,7 @@ static int open_pair(struct accessfile *file, struct err *err)
 int accessfile_open(struct accessfile *file, const char *path, struct err *err)
 {
 	*file = (struct accessfile)ACCESSFILE_NONE;
-	file->fd = append_open(path, err);
+	file->fd = append_open(path, APPEND_FILE, err);
 	if (file->fd >= 0 && open_pair(file, err) == 0)
 		return 0;
 	accessfile_close(file);
@@ -86,7 +87,7 @@ int accessfile_open(struct accessfile *file, const char *path, struct err *err)
 /* The new message comes before the old one goes: there always is one to look at. */
 int accessfile_reopen(struct accessfile *file, const char *path, struct err *err)
 {
-	int fd = append_open(path, err);
+	int fd = append_open(path, APPEND_FILE, err);
 
 	if (fd < 0)
 		return -1;
@@ -106,7 +107,15 @@ void accessfile_wake(const struct accessfile *file)
 
 void accessfile_mend(struct accessfile *file)
 {
-	if (file->fd >= 0 && !is_offered(file) && !offer(file))
+	int from = -1;
+
+	if (file->fd < 0)
+		return;
+	/* Both are shared with workers, and so is what they set: where a look at the message begins
+	 * (SO_PEEK_OFF), and that writing is appending. */
+	setsockopt(file->ends[1], SOL_SOCKET, SO_PEEK_OFF, &from, sizeof(from));
+	fcntl(file->fd, F_SETFL, O_APPEND | O_NONBLOCK);
+	if (!is_offered(file) && !offer(file))
 		open_pair(file, NULL); /* without it workers cannot start, and say so */
 }
 

@@ -263,7 +263,7 @@ static void check_pool(const struct check *c)
 		check_path(c, "module", pool->chroot, pool->argv[0], S_IFREG);
 	if (pool->output[0] == '/' && log_file_check(pool->output, &err) != 0)
 		complain(c, "output", err.code, "%s", err.text);
-	if (pool->access_log != NULL && append_check(pool->access_log, &err) != 0)
+	if (pool->access_log != NULL && append_check(pool->access_log, APPEND_FILE, &err) != 0)
 		complain(c, "access-log", err.code, "%s", err.text);
 }
 

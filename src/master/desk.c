@@ -17,6 +17,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/conf.h"
 #include "common/err.h"
 #include "common/ledger.h"
@@ -31,14 +32,15 @@
 #define DELAY_MAX 5000      /* ms */
 #define PATIENCE 1000       /* ms that one may take to end */
 #define PARTING 500         /* ms that a former one is listened to in any case */
-#define MESSAGES_PER_TURN 8 /* more of them wait */
-#define TURN 2              /* ms */
+#define MESSAGES_PER_TURN 8 /* more of them wait: each can cost two lines of the log */
+#define TURN 40             /* ms */
 
 struct line {
 	pid_t pid; /* 0: none */
 	int fd;    /* -1: none; the process is on its way out */
 	struct event *event;
 	bool listening, readable;
+	bool deaf;     /* nothing more is taken from it */
 	unsigned left; /* messages that it may send in this turn */
 	uint64_t turn; /* when the next begins */
 	uint64_t started;
@@ -73,6 +75,7 @@ static const struct state_row rows[] = {
 	STATE_ROW(NUMBER, struct desk, restarts, UINT_MAX),
 	STATE_ROW(NUMBER, struct desk, lines[DESK_NOW].pid, INT_MAX),
 	STATE_ROW(FD, struct desk, lines[DESK_NOW].fd, 0),
+	STATE_ROW(NUMBER, struct desk, lines[DESK_FORMER].pid, INT_MAX),
 	STATE_END,
 };
 
@@ -119,15 +122,21 @@ static bool is_wanted(const struct desk *d)
 	return d->control.fd >= 0 || d->http.fd >= 0;
 }
 
-static void hang_up(struct line *l)
+static void stop_listening(struct line *l)
 {
 	if (l->event != NULL)
 		event_free(l->event);
 	l->event = NULL;
+	l->readable = l->listening = false;
+	l->deaf = true;
+}
+
+static void hang_up(struct line *l)
+{
+	stop_listening(l);
 	if (l->fd >= 0)
 		close(l->fd);
 	l->fd = -1;
-	l->readable = l->listening = false;
 }
 
 void desk_free(struct desk *d)
@@ -158,13 +167,18 @@ static void begin_work(const struct job *job)
 	hire->body(&hire->gate);
 }
 
-static int start(struct desk *d, uint64_t now)
+static int mend(struct desk *d, struct err *err)
+{
+	if (door_mend(&d->control, d->grouped, d->control_gid, err) != 0)
+		return -1;
+	return door_mend(&d->http, false, 0, err);
+}
+
+static int start(struct desk *d, uint64_t now, struct err *err)
 {
 	struct line *l = &d->lines[DESK_NOW];
 	struct hire hire = { .body = d->body,
-		.gate = { .control_fd = d->control.fd,
-			.http_fd = d->http.fd,
-			.drops = geteuid() == 0,
+		.gate = { .drops = geteuid() == 0,
 			.uid = d->uid,
 			.gid = d->gid,
 			.daemon_uid = geteuid(),
@@ -173,11 +187,15 @@ static int start(struct desk *d, uint64_t now)
 			.master = getpid() } };
 	int pair[2];
 
+	if (mend(d, err) != 0)
+		return -1;
+	hire.gate.control_fd = d->control.fd;
+	hire.gate.http_fd = d->http.fd;
 	ledger_close(d->ledger); /* a new one each: the last one was mapped by a stranger */
 	d->ledger = ledger_create();
 	if (d->ledger == NULL ||
 		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
-		return -1;
+		return err_set(err, EX_OSERR, "%s", strerror(errno));
 	hire.gate.ledger_fd = ledger_fd(d->ledger);
 	hire.gate.line_fd = pair[1];
 	*l = (struct line){ .fd = pair[0], .started = now };
@@ -188,8 +206,7 @@ static int start(struct desk *d, uint64_t now)
 		return 0;
 	l->pid = 0;
 	hang_up(l);
-	errno = reason;
-	return -1;
+	return err_set(err, EX_OSERR, "%s", strerror(reason));
 }
 
 static void on_message(int fd, short what, void *arg)
@@ -203,7 +220,7 @@ static void on_message(int fd, short what, void *arg)
 
 static void listen_to(struct line *l, struct event_base *base)
 {
-	if (l->fd < 0 || l->readable || l->listening)
+	if (l->fd < 0 || l->deaf || l->readable || l->listening)
 		return;
 	if (l->event == NULL)
 		l->event = event_new(base, l->fd, EV_READ, on_message, l);
@@ -248,21 +265,24 @@ static uint64_t follow_former(struct desk *d, bool owed, uint64_t now)
 		d->part_at = now + PARTING;
 		desk_answer(d, DESK_FORMER, 0, GATEJOB_RELIEVED, "");
 	}
-	if (l->fd < 0 || owed)
+	if (l->fd < 0)
 		return UINT64_MAX;
 	if (now < d->part_at)
 		return d->part_at;
-	leave(l, now);
+	stop_listening(l); /* or it could stay for as long as it asks for something */
+	if (!owed)
+		leave(l, now);
 	return UINT64_MAX;
 }
 
 uint64_t desk_follow(struct desk *d, struct event_base *base, bool owed, uint64_t now)
 {
 	uint64_t next = follow_former(d, owed, now);
+	struct err err;
 
 	if (is_wanted(d) && !d->ending && d->lines[DESK_NOW].pid == 0) {
-		if (now >= d->start_at && start(d, now) != 0) {
-			log_err("cannot start the gate: %s", strerror(errno));
+		if (now >= d->start_at && start(d, now, &err) != 0) {
+			log_err("cannot start the gate: %s", err.text);
 			d->start_at = now + DELAY_MAX;
 		}
 		if (d->lines[DESK_NOW].pid == 0)
@@ -288,7 +308,7 @@ static bool is_valid(const struct gatejob_request *r)
 	return true;
 }
 
-static bool take(struct line *l, struct gatejob_request *out)
+static bool take(struct line *l, struct gatejob_request *out, uint64_t now)
 {
 	if (!l->readable || l->left == 0)
 		return false;
@@ -297,8 +317,8 @@ static bool take(struct line *l, struct gatejob_request *out)
 		l->readable = false;
 		return false;
 	}
-	if (n <= 0) { /* its death follows */
-		hang_up(l);
+	if (n <= 0) { /* its death follows, or is brought about: one without a line is of no use */
+		leave(l, now);
 		return false;
 	}
 	l->left--;
@@ -308,11 +328,11 @@ static bool take(struct line *l, struct gatejob_request *out)
 	return false;
 }
 
-bool desk_receive(struct desk *d, enum desk_line *from, struct gatejob_request *out)
+bool desk_receive(struct desk *d, enum desk_line *from, struct gatejob_request *out, uint64_t now)
 {
 	for (int i = 0; i < DESK_LINES; i++) {
 		*from = (enum desk_line)i;
-		if (take(&d->lines[i], out))
+		if (take(&d->lines[i], out, now))
 			return true;
 	}
 	return false;
@@ -394,6 +414,8 @@ bool desk_end(struct desk *d, uint64_t now)
 
 void desk_save(const struct desk *d, struct state_out *out)
 {
+	if (d->lines[DESK_OLDER].pid > 0) /* it is known no longer; and it has had its time */
+		kill(d->lines[DESK_OLDER].pid, SIGKILL);
 	state_put(out, "desk", rows, d);
 }
 
@@ -405,6 +427,10 @@ int desk_restore(struct desk *d, struct state_in *in, struct err *err)
 		return -1;
 	if (is_wanted(d) && geteuid() == 0 && d->uid == 0)
 		return err_set(err, EX_SOFTWARE, "the state does not name the gate's user");
+	if (d->lines[DESK_FORMER].pid > 0) {
+		d->lines[DESK_OLDER].pid = d->lines[DESK_FORMER].pid;
+		d->lines[DESK_OLDER].deadline = clock_ms() + PATIENCE;
+	}
 	d->lines[DESK_FORMER] = d->lines[DESK_NOW];
 	d->lines[DESK_NOW] = (struct line){ .fd = -1 };
 	d->lines[DESK_FORMER].readable = d->lines[DESK_FORMER].fd >= 0;

@@ -33,9 +33,11 @@ void desk_free(struct desk *desk);
  * Returns when it wants to be called next; UINT64_MAX: when something happens. */
 uint64_t desk_follow(struct desk *desk, struct event_base *base, bool owed, uint64_t now);
 
-enum desk_line { DESK_NOW, DESK_FORMER, DESK_LINES };
+/* One that is older than the former is only seen to its end. */
+enum desk_line { DESK_NOW, DESK_FORMER, DESK_OLDER, DESK_LINES };
 /* The next request; false: none for now. */
-bool desk_receive(struct desk *desk, enum desk_line *from, struct gatejob_request *out);
+bool desk_receive(
+	struct desk *desk, enum desk_line *from, struct gatejob_request *out, uint64_t now);
 void desk_answer(struct desk *desk, enum desk_line to, uint64_t id, enum gatejob_status status,
 	const char *text);
 

@@ -3,7 +3,13 @@
  */
 #include "master/door.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "common/conf.h"
@@ -26,6 +32,33 @@ int door_open(struct door *door, const char *text, bool grouped, gid_t gid, stru
 		return -1;
 	door->fd = bind_open(&pool, &address, &door->file, err);
 	return door->fd < 0 ? -1 : 0;
+}
+
+static int open_anew(struct door *door, bool grouped, gid_t gid, struct err *err)
+{
+	struct sockaddr_un un = { 0 };
+	socklen_t length = sizeof(un) - 1;
+	struct door fresh = DOOR_NONE;
+
+	if (getsockname(door->fd, (struct sockaddr *)&un, &length) != 0)
+		return err_set(err, EX_OSERR, "%s", strerror(errno));
+	if (door_open(&fresh, un.sun_path, grouped, gid, err) != 0)
+		return -1;
+	bind_remove(&door->file); /* it is another file by now, and stays */
+	close(door->fd);
+	*door = fresh;
+	return 0;
+}
+
+int door_mend(struct door *door, bool grouped, gid_t gid, struct err *err)
+{
+	int flags = door->fd < 0 ? -1 : fcntl(door->fd, F_GETFL);
+
+	if (flags < 0)
+		return 0;
+	fcntl(door->fd, F_SETFL, flags | O_NONBLOCK);
+	listen(door->fd, BACKLOG); /* that is enough for one of TCP */
+	return bind_is_alive(door->fd) ? 0 : open_anew(door, grouped, gid, err);
 }
 
 void door_close(struct door *door)

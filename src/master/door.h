@@ -24,6 +24,9 @@ struct door {
 
 /* text: an absolute path or HOST:PORT. A path gets mode 0600, or 0660 with that group. */
 int door_open(struct door *door, const char *text, bool grouped, gid_t gid, struct err *err);
+/* Before somebody else gets it: it listens, and accepting never waits, whatever the last one has
+ * done to the socket that it shared with us. */
+int door_mend(struct door *door, bool grouped, gid_t gid, struct err *err);
 /* Closes it, and removes its file. */
 void door_close(struct door *door);
 

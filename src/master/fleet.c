@@ -321,10 +321,14 @@ void fleet_scale(struct fleet *f, int by, uint64_t now)
 		quota_step(f->pools[i], by, now);
 }
 
-void fleet_reopen(struct fleet *f)
+int fleet_reopen(struct fleet *f, struct err *err)
 {
+	int rc = 0;
+
 	for (size_t i = 0; i < f->pool_count; i++)
-		pool_reopen(f->pools[i]);
+		if (pool_reopen(f->pools[i], err) != 0)
+			rc = -1;
+	return rc;
 }
 
 bool fleet_stopped(struct fleet *f, pid_t pid, int status, uint64_t now)

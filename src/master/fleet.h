@@ -50,7 +50,8 @@ void fleet_stop(struct fleet *fleet, uint64_t now);
 /* Every worker is killed; after fleet_stop(). */
 void fleet_cut(struct fleet *fleet, uint64_t now);
 void fleet_scale(struct fleet *fleet, int by, uint64_t now);
-void fleet_reopen(struct fleet *fleet);
+/* -1 with *err, the last that was logged: an old file stays somewhere. */
+int fleet_reopen(struct fleet *fleet, struct err *err);
 /* False: no pool knows the pid. */
 bool fleet_stopped(struct fleet *fleet, pid_t pid, int status, uint64_t now);
 bool fleet_died(struct fleet *fleet, pid_t pid, int status, uint64_t now);

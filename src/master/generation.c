@@ -55,14 +55,17 @@ static int open_access(struct generation *g, struct err *err)
 	return err_set(err, why.code, "pool %s: %s", g->conf->name, why.text);
 }
 
-void generation_reopen(struct generation *g)
+int generation_reopen(struct generation *g, struct err *err)
 {
 	struct err why;
+	int rc = output_sink_reopen(g->sink, err);
 
-	output_sink_reopen(g->sink);
-	if (g->access.fd >= 0 && accessfile_reopen(&g->access, g->conf->access_log, &why) != 0)
-		log_err("pool %s: the access log stays in the old file: %s", g->conf->name,
-			why.text);
+	if (g->access.fd < 0 || accessfile_reopen(&g->access, g->conf->access_log, &why) == 0)
+		return rc;
+	err_set(err, why.code, "pool %s: the access log stays in the old file: %s", g->conf->name,
+		why.text);
+	log_err("%s", err->text);
+	return -1;
 }
 
 static struct generation *new_generation(

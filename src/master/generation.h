@@ -46,7 +46,8 @@ struct generation_parts {
 struct generation *generation_adopt(const struct conf_pool *conf, unsigned number,
 	struct listen_set *set, const struct generation_parts *parts, struct err *err);
 /* Output and access log anew, for whoever has moved the files away. */
-void generation_reopen(struct generation *generation);
+/* -1 with *err, which has been logged: an old file stays. */
+int generation_reopen(struct generation *generation, struct err *err);
 /* It is the one that serves from now on. */
 void generation_enter(const struct generation *generation);
 /* Gives the listeners back: no worker will be started any more. */

@@ -151,15 +151,16 @@ static void on_upgrade(int signo, short what, void *arg)
 
 static void reopen(struct master *m)
 {
-	struct err err = { 0 };
+	struct err err;
+	bool done = log_reopen(&err) == 0;
 
 	orders_begin(&m->orders, GATEJOB_REOPEN, NULL);
-	if (log_reopen(&err) != 0)
+	if (!done)
 		log_err("the log stays in the old file: %s", err.text);
-	fleet_reopen(m->fleet);
-	log_notice("logs reopened");
-	orders_end(&m->orders, GATEJOB_REOPEN, err.code == 0 ? GATEJOB_DONE : GATEJOB_FAILED,
-		err.code == 0 ? "logs reopened" : err.text);
+	done = fleet_reopen(m->fleet, &err) == 0 && done;
+	log_notice(done ? "logs reopened" : "logs reopened, but not all of them");
+	orders_end(&m->orders, GATEJOB_REOPEN, done ? GATEJOB_DONE : GATEJOB_FAILED,
+		done ? "logs reopened" : err.text);
 }
 
 static void on_reopen(int signo, short what, void *arg)

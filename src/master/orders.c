@@ -158,7 +158,7 @@ void orders_take(struct orders *o, uint64_t now)
 	struct gatejob_request request;
 	enum desk_line from;
 
-	while (desk_receive(o->desk, &from, &request)) {
+	while (desk_receive(o->desk, &from, &request, now)) {
 		struct order order = { .id = request.id,
 			.verb = request.verb,
 			.number = request.number,

@@ -66,12 +66,15 @@ struct output_sink *output_sink_open(const struct conf_pool *pool, struct err *e
 	return sink;
 }
 
-void output_sink_reopen(struct output_sink *sink)
+int output_sink_reopen(struct output_sink *sink, struct err *err)
 {
-	struct err err;
+	struct err why;
 
-	if (sink->file != NULL && log_file_reopen(sink->file, &err) != 0)
-		log_err("pool %s: output stays in the old file: %s", sink->name, err.text);
+	if (sink->file == NULL || log_file_reopen(sink->file, &why) == 0)
+		return 0;
+	err_set(err, why.code, "pool %s: output stays in the old file: %s", sink->name, why.text);
+	log_err("%s", err->text);
+	return -1;
 }
 
 static void report_dropped(struct output_sink *sink)

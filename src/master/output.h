@@ -20,7 +20,8 @@ struct state_out;
 /* One per generation of a pool: where its lines go. NULL and *err when the file cannot be opened.
  */
 struct output_sink *output_sink_open(const struct conf_pool *pool, struct err *err);
-void output_sink_reopen(struct output_sink *sink);
+/* -1 with *err, which has been logged: the old file stays. */
+int output_sink_reopen(struct output_sink *sink, struct err *err);
 void output_sink_close(struct output_sink *sink);
 
 /* Follows one worker's pipe. On success owns fd. NULL: out of memory. */

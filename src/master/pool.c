@@ -213,18 +213,21 @@ void pool_cut(struct pool *pool, uint64_t now)
 			watch_event(pool->roster.members[s].watch, LIFE_EV_CUT, now);
 }
 
-void pool_reopen(struct pool *pool)
+int pool_reopen(struct pool *pool, struct err *err)
 {
+	int rc = 0;
 	struct generation *const serving[] = { pool->current, pool->next, pool->retired };
 
 	for (size_t i = 0; i < 3; i++)
 		for (struct generation *g = serving[i]; g != NULL; g = g->next_retired)
-			generation_reopen(g);
+			if (generation_reopen(g, err) != 0)
+				rc = -1;
 	if (pool->board != NULL)
 		board_reopened(pool->board);
 	for (size_t i = 0; i < 3; i++)
 		for (struct generation *g = serving[i]; g != NULL; g = g->next_retired)
 			accessfile_wake(&g->access);
+	return rc;
 }
 
 void pool_drain(struct pool *pool, bool drains)

@@ -42,7 +42,7 @@ void pool_stop(struct pool *pool, uint64_t now);
 /* Kills every worker; after pool_stop(). */
 void pool_cut(struct pool *pool, uint64_t now);
 
-void pool_reopen(struct pool *pool);
+int pool_reopen(struct pool *pool, struct err *err);
 /* It serves on, but the health check says that it should get no more requests. */
 void pool_drain(struct pool *pool, bool drains);
 /* Does the generation that serves listen at this address? */

@@ -48,12 +48,15 @@ unsigned quota_most(const struct generation *g)
 /* The youngest goes: the highest slot of those that serve. */
 static void retire_surplus(struct pool *pool, const struct generation *g, uint64_t now)
 {
-	for (unsigned s = pool->roster.slots;
-		s > 0 && roster_count(&pool->roster, g, false) > g->want; s--) {
+	unsigned serving = roster_count(&pool->roster, g, false);
+
+	for (unsigned s = pool->roster.slots; s > 0 && serving > g->want; s--) {
 		struct member *m = &pool->roster.members[s];
 
-		if (m->watch != NULL && m->generation == g && m->outgoing == 0)
-			watch_event(m->watch, LIFE_EV_RETIRE, now);
+		if (m->watch == NULL || m->generation != g || m->outgoing != 0)
+			continue;
+		serving -= m->watch->state == LIFE_UP || m->watch->state == LIFE_STARTING;
+		watch_event(m->watch, LIFE_EV_RETIRE, now);
 	}
 }
 

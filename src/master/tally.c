@@ -10,8 +10,9 @@
 #include "master/roster.h"
 #include "master/watch.h"
 
-#define FASTEST 1000         /* requests in a millisecond that nobody answers */
-#define BYTES_MOST 100000000 /* bytes in a millisecond that nobody copies */
+#define FASTEST 1000                         /* requests in a millisecond that nobody answers */
+#define BYTES_MOST 100000000                 /* bytes in a millisecond that nobody copies */
+#define SUM_MOST (INT64_MAX / BOARD_BUCKETS) /* that all buckets together can be shown */
 
 static uint64_t at_most(uint64_t number, uint64_t most)
 {
@@ -42,15 +43,20 @@ const struct board_figures *tally_read(struct member *m, const struct board *boa
 	return &m->said;
 }
 
-/* Far from the end of 64 bits: each is below BOARD_MOST. */
+static void add(uint64_t *sum, uint64_t more)
+{
+	*sum = at_most(*sum + more, SUM_MOST);
+}
+
+/* Each is at most BOARD_MOST, but there is no end of workers. */
 void tally_add(struct board_figures *sum, const struct board_figures *figures)
 {
-	sum->requests += figures->requests;
-	sum->bytes_in += figures->bytes_in;
-	sum->bytes_out += figures->bytes_out;
-	sum->total_us += figures->total_us;
+	add(&sum->requests, figures->requests);
+	add(&sum->bytes_in, figures->bytes_in);
+	add(&sum->bytes_out, figures->bytes_out);
+	add(&sum->total_us, figures->total_us);
 	for (size_t i = 0; i < BOARD_BUCKETS; i++)
-		sum->buckets[i] += figures->buckets[i];
+		add(&sum->buckets[i], figures->buckets[i]);
 	sum->connections += figures->connections;
 }
 

@@ -57,7 +57,6 @@ void accesslog_follow(struct accesslog *log)
 		close(log->fd);
 	log->fd = fd;
 	log->reopens = reopens;
-	log->damaged = false;
 }
 
 static uint64_t now_ms(void)
@@ -118,18 +117,18 @@ static bool write_line(struct accesslog *log, const struct logline *facts)
 	accesslog_follow(log);
 	size_t length = logline_write(log->format, &all, log->line + 1);
 	const char *from = log->line + 1;
-	if (log->damaged) { /* an empty line at worst */
+	if (board_mends_line(log->seat)) { /* an empty line at worst */
 		log->line[0] = '\n';
 		from = log->line;
 		length++;
 	}
 	ssize_t n = write(log->fd, from, length);
-	log->damaged = n != (ssize_t)length;
-	if (n >= 0 && log->damaged)
+	if (n == (ssize_t)length)
+		return true;
+	if (n >= 0)
 		errno = ENOSPC; /* a part of it found room */
-	if (log->damaged)
-		board_lost_line(log->seat);
-	return !log->damaged;
+	board_lost_line(log->seat);
+	return false;
 }
 
 void accesslog_write(struct accesslog *log, const struct logline *facts)

@@ -25,7 +25,6 @@ struct accesslog {
 	struct logformat *format;
 	struct logline facts;  /* those that all lines have in common */
 	char *line;            /* room for one, and a newline before it */
-	bool damaged;          /* the file may end in the middle of a line */
 	uint64_t offset_until; /* s since 1970: local time is to be asked again then */
 };
 

@@ -1,8 +1,7 @@
 /*
- * unboarded: what the program would be without a scoreboard.
- *
- * Linked in place of the functions by which a worker writes its page and takes the time (--wrap),
- * to measure what these cost. The number of workers has to be fixed.
+ * unboarded: what the program would be without a scoreboard. Linked in place of the functions by
+ * which a worker writes its page and takes the time (--wrap), to measure what they cost. What it
+ * has of the size of a pool does not matter here: it must be fixed.
  */
 #include <stdint.h>
 

@@ -1,6 +1,7 @@
 """The access log: a line for each request, whatever clients send, moves and disks do."""
 
 import ctypes
+import fcntl
 import glob
 import itertools
 import json
@@ -286,6 +287,33 @@ def test_full_disk(daemon):
         libc.umount2(place.encode(), 2)
 
 
+@pytest.mark.root
+def test_line_that_a_full_disk_has_cut(daemon):
+    """The next one stands alone, also if another worker writes it."""
+    place = daemon.dir + "/disk"
+    os.mkdir(place)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(b"none", place.encode(), b"tmpfs", 0, b"size=64k") != 0:
+        pytest.skip("cannot mount a tmpfs")
+    try:
+        path = place + "/access.log"
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(("x" * 99 + "\n") * 650)  # 536 bytes are left
+        serves(daemon, workers=1, access_log=path, access_format="%{query}|%{param:FILL}|end")
+        assert fcgi.get(daemon.sock, QUERY_STRING="cut", FILL="y" * 1000)
+        daemon.wait_log("the access log cannot be written")
+        assert os.path.getsize(path) == 65536
+        os.kill(daemon.workers()[0], signal.SIGKILL)
+        os.truncate(path, 65100)
+        for n in range(2):
+            assert fcgi.get(daemon.sock, QUERY_STRING=str(n))
+        wait_for(lambda: daemon.busy() == 0)
+        assert read(path)[65000:] == "cut|" + "y" * 96 + "\n0|-|end\n1|-|end\n"
+    finally:
+        daemon.end()
+        libc.umount2(place.encode(), 2)
+
+
 def refuse_link(path):
     os.symlink("/etc/passwd", path)
     return "it is a symbolic link"
@@ -335,7 +363,8 @@ def test_what_is_no_log_is_refused(daemon, make):
 @pytest.mark.parametrize("mode, uid, trusted", [(0o755, 0, True), (0o777, 0, False),
                                                 (0o755, 65534, False), (0o1777, 65534, False),
                                                 (0o1777, 0, True)])
-def test_links_on_the_way(daemon, mode, uid, trusted):
+@pytest.mark.parametrize("key", ["access_log", "output", "log"])
+def test_links_on_the_way(daemon, mode, uid, trusted, key):
     """A link that leads to the file's directory counts where only we could have put it."""
     real, odd = daemon.dir + "/real", daemon.dir + "/odd"
     os.mkdir(real)
@@ -343,13 +372,19 @@ def test_links_on_the_way(daemon, mode, uid, trusted):
     os.symlink("../real", odd + "/link")
     os.chown(odd, uid, 0)
     os.chmod(odd, mode)
-    daemon.write(daemon.pool(access_log=odd + "/link/access.log"))
+    path = {key: odd + "/link/access.log"}
+    if key == "log":
+        daemon.write(daemon.pool(), **path)
+    else:
+        daemon.write(daemon.pool(**path))
     done = daemon.run("-c", daemon.conf, "-t")
     assert (done.returncode == 0) == trusted, done.stderr
     assert trusted or "a symbolic link on the way is where others could have put it" in done.stderr
     if trusted:
         daemon.start()
-        assert fcgi.get(daemon.sock) and lines(real + "/access.log", 1)
+        assert fcgi.get(daemon.sock) and os.path.exists(real + "/access.log")
+        if key == "access_log":
+            lines(real + "/access.log", 1)
     else:
         assert daemon.run("-c", daemon.conf).returncode == 73
         assert os.listdir(real) == []
@@ -367,6 +402,7 @@ def test_worker_that_takes_the_descriptor_away(daemon):
     """It is meant for all: the next workers and the next USR1 find it again."""
     serves(daemon, workers=2, access_format="%{query}")
     for n in range(3):
+        wait_for(lambda: len(daemon.workers()) == 2)  # those of before a reload have gone
         found = list(sockets(daemon.workers()[0]).values())
         end, = (s for s in found if s.type == socket.SOCK_SEQPACKET and has_message(s))
         if n < 2:
@@ -381,6 +417,30 @@ def test_worker_that_takes_the_descriptor_away(daemon):
         daemon.reload_well()
         assert fcgi.get(daemon.sock, QUERY_STRING="n%d" % n)
         assert lines(path_of(daemon), n + 1)[-1] == "n%d" % n
+
+
+@pytest.mark.root
+def test_worker_that_spoils_what_all_share(daemon):
+    """Where a look at the socket begins, and that writing is appending: the next worker finds both
+    as they should be."""
+    serves(daemon, workers=1, access_format="%{query}")
+    assert fcgi.get(daemon.sock, QUERY_STRING="first")
+    lines(path_of(daemon), 1)
+    worker = daemon.workers()[0]
+    found = list(sockets(worker).values())
+    end, = (s for s in found if s.type == socket.SOCK_SEQPACKET and has_message(s))
+    end.setsockopt(socket.SOL_SOCKET, 42, 1)  # SO_PEEK_OFF
+    for s in found:
+        s.close()
+    number, = (int(n) for n in os.listdir("/proc/%d/fd" % worker)
+               if os.readlink("/proc/%d/fd/%s" % (worker, n)) == path_of(daemon))
+    fd = duplicate(worker, number)
+    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_APPEND)
+    os.lseek(fd, 0, os.SEEK_SET)
+    os.close(fd)
+    os.kill(worker, signal.SIGKILL)
+    assert fcgi.get(daemon.sock, QUERY_STRING="second")
+    assert lines(path_of(daemon), 2) == ["first", "second"]
 
 
 @pytest.mark.quick

@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 import time
 
 import pytest
@@ -114,6 +115,35 @@ def test_time_limit(fake):
         deaf.listen(1)
         Ctl(fake.path + ".deaf").do("ping", "-t", "100ms", code=75, says="no answer")
     os.unlink(fake.path + ".deaf")
+
+
+LOSES_THE_FIRST = """import socket, sys
+with socket.socket(socket.AF_UNIX) as s:
+    s.bind(sys.argv[1])
+    s.listen()
+    print(flush=True)
+    asked = 0
+    while asked < 2:
+        client, _ = s.accept()
+        with client:
+            if client.recv(4096).startswith(b"POST /stop "):
+                asked += 1
+                body = b'{"ok": true, "message": "stopping"}'
+                if asked == 2:
+                    client.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n%s" %
+                                   (len(body), body))
+"""
+
+
+def test_stop_that_was_lost(place):
+    """A gate that dies may not have passed it on: it is asked once more, which does no harm."""
+    with subprocess.Popen([sys.executable, "-c", LOSES_THE_FIRST, place],
+                          stdout=subprocess.PIPE) as server:
+        try:
+            assert server.stdout.readline() == b"\n"
+            assert Ctl(place).do("stop", timeout=10) == "stopped\n"
+        finally:
+            server.kill()
 
 
 def test_environment_is_not_asked_for_proxies(fake):

@@ -225,6 +225,20 @@ def test_reopen(daemon, gate):
     os.unlink(daemon.log)
 
 
+@pytest.mark.parametrize("key, what", [("access-log", "the access log"), ("output", "output")])
+def test_reopen_of_all_or_failed(daemon, gate, key, what):
+    """It is done when every file is another one: log rotation deletes the old ones then."""
+    path = daemon.dir + "/other.log"
+    begin(daemon, daemon.pool(**{key: path}), daemon.pool("last", listen=daemon.dir + "/2.sock"))
+    assert gate.done("/reopen") == "logs reopened"
+    os.rename(path, path + ".1")
+    os.symlink("/dev/null", path)
+    code, _, message = gate.post("/reopen")
+    assert code == 409 and "pool www: %s stays in the old file" % what in message, message
+    os.unlink(path)
+    assert gate.done("/reopen") == "logs reopened" and os.path.exists(path)
+
+
 @pytest.mark.quick
 def test_stop(daemon, gate):
     """It is answered before the gate goes, and requests in hand are finished."""

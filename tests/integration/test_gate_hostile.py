@@ -236,6 +236,26 @@ def test_clients_that_do_not_read(doors, door):
         s.close()
 
 
+FLOODS = [(b"", b"GET /status HTTP/1.1\r\nHost: a\r\n\r\n" * 1000),
+          (b"POST /healthz HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", b"1" * 65536)]
+
+
+@pytest.mark.parametrize("begin, more", FLOODS, ids=["pipelined", "chunk"])
+def test_clients_that_send_without_end(doors, begin, more):
+    """What cannot be worked off waits with them, and not in the gate."""
+    before, sent = doors.size(), 0
+    with doors.connect("http") as s:
+        s.sendall(begin)
+        s.settimeout(2)
+        try:
+            while sent < 32 << 20:
+                sent += s.send(more)
+        except OSError:  # no room, or it has been closed
+            pass
+        assert doors.size() - before < 4096, sent
+    assert asks_well(doors.http)
+
+
 def asks_well(gate):
     try:
         return gate.get("/healthz").code == 200

@@ -54,8 +54,8 @@ def test_everything_is_there(daemon, gate):
     """The names are a promise."""
     begin(daemon, daemon.pool(workers=2))
     s = gate.status()
-    assert set(s) == {"version", "pid", "now", "started", "state", "reloads", "upgrades", "gate", "retirement",
-                      "pools", "events"}
+    assert set(s) == {"version", "pid", "now", "started", "state", "reloads", "upgrades", "gate",
+                      "retirement", "pools", "events"}
     assert s["state"] == "serving" and s["version"] in daemon.run("-V").stdout
     assert abs(s["now"] - time.time()) < 5 and s["now"] - 60 < s["started"] <= s["now"]
     assert s["reloads"] == s["upgrades"] == {

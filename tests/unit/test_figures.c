@@ -142,16 +142,13 @@ static void test_order(void **state)
 	"{\"le\": 0.001, \"count\": " a "}, {\"le\": 0.1, \"count\": " b "},"      \
 	" {\"le\": null, \"count\": " c "}]}}]}"
 
-#define UNSORTED                                                                           \
-	"{\"pools\": [{\"latency\": {\"sum\": 1, \"buckets\": [{\"le\": 2, \"count\": 1}," \
-	" {\"le\": 1, \"count\": 2}, {\"le\": null, \"count\": 3}]}}]}"
-
 static void test_latency(void **state)
 {
 	static const char *const bad[] = { BUCKETS("5", "4", "9", "1"), BUCKETS("5", "9", "8", "1"),
 		BUCKETS("null", "1", "2", "1"), BUCKETS("1", "2", "3", "null"),
 		"{\"pools\": [{\"latency\": null}]}", "{\"pools\": [{\"latency\": {}}]}",
-		UNSORTED };
+		("{\"pools\": [{\"latency\": {\"sum\": 1, \"buckets\": [{\"le\": 2, \"count\": 1},"
+		 " {\"le\": 1, \"count\": 2}, {\"le\": null, \"count\": 3}]}}]}") };
 	struct figures *before = read_text(BUCKETS("0", "0", "100", "200"));
 	struct figures *f = read_text(BUCKETS("50", "99", "200", "200.5"));
 

@@ -65,9 +65,9 @@ static int find_areas(char kind, struct area *areas)
 }
 
 /* Behind the end of a file this is an error, and no SIGBUS. */
-static void write_page(uintptr_t to)
+static void write_page(void *to)
 {
-	const struct iovec from = { rubbish, PAGE }, at = { (void *)to, PAGE };
+	const struct iovec from = { rubbish, PAGE }, at = { .iov_base = to, .iov_len = PAGE };
 
 	(void)!process_vm_writev(getpid(), &from, 1, &at, 1, 0);
 }
@@ -81,10 +81,10 @@ static void reach_farther(struct area a)
 	if (more == MAP_FAILED)
 		return;
 	for (size_t at = 0; at < FARTHER; at += PAGE)
-		write_page((uintptr_t)more + at);
+		write_page(more + at);
 	for (size_t page = 0; page < FARTHER / PAGE; page++)
 		if (remap_file_pages(more, PAGE, 0, page, 0) == 0)
-			write_page((uintptr_t)more);
+			write_page(more);
 	munmap(more, FARTHER);
 }
 
