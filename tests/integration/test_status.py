@@ -371,32 +371,3 @@ def test_figures_of_requests(daemon, gate):
     after = gate.wait_pool(lambda p: p["workers"] == before["workers"])
     assert [after[k] for k in ("requests", "bytes_in", "bytes_out", "latency")] == \
         [before[k] for k in ("requests", "bytes_in", "bytes_out", "latency")]
-
-
-def test_module_that_scribbles(daemon, gate):
-    """One writes random bytes over all that it can reach: it lies about itself, and about nobody else."""
-    begin(daemon, daemon.pool(module=APPS + "/module_scribble", workers=3),
-          daemon.pool("good", listen=daemon.dir + "/good.sock", workers=1))
-    held = [fcgi.Connection(daemon.sock) for _ in range(3)]
-    areas = []
-    for i, c in enumerate(held):  # kept open, so that each worker has one
-        more = {"SCRIBBLE": "1"} if i == 0 else {}
-        areas.append(int(fcgi.body_of(c.request(keep=True, **more)[0])))
-    assert areas[0] > 0
-    for _ in range(20):
-        fcgi.get(daemon.dir + "/good.sock")
-    before = {}
-    for _ in range(30):
-        seen = gate.status()["now"]
-        wait_for(lambda: gate.status()["now"] > seen)
-        s = gate.status()
-        now = dict(flat(s))
-        assert all(v >= before.get(k, 0) for k, v in now.items()) and gate.get("/metrics").code == 200
-        before = now
-        good = next(p for p in s["pools"] if p["name"] == "good")
-        assert good["requests"] == 20 and good["list"][0]["requests"] == 20
-        honest = [w["requests"] for w in gate.pool()["list"]]
-        assert sum(n <= 3 for n in honest) >= 2 and all(n < 1e8 for n in honest), honest
-    for c in held:
-        c.close()
-    assert s["gate"]["restarts"] == 0 and fcgi.number(daemon.dir + "/good.sock") == 21
