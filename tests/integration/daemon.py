@@ -282,9 +282,12 @@ class Daemon:
         """SIGHUP, and what became of it."""
         before = self.result()[0]
         self.send(signo)
-        wait_for(lambda: self.result()[0] > before and self.result()[1] != "running", limit,
-                 "the reload")
-        return self.result()[1]
+
+        def ended():
+            """Read once: the next one may begin at once."""
+            number, text = self.result()
+            return text if number > before and text != "running" else None
+        return wait_for(ended, limit, "the reload")
 
     def upgrade(self, limit=LIMIT):
         """SIGUSR2, and what became of it."""
