@@ -125,22 +125,19 @@ class Bench:
                  for network in ("unix", "tcp")}
         for system in fleet["unix"] + fleet["tcp"]:
             system.start()
-        self.nginx = Nginx(self.directory, systems.free_address(self.directory, "tcp", 0),
-                           fleet["unix"])
-        self.running.append(self.nginx)
-        self.nginx.start()
-        self.wait_for_nginx()
+        self.nginx = self.start_nginx(fleet["unix"])
+        fleet["unix"][0].last = None  # somebody has asked it
         return fleet
 
-    def wait_for_nginx(self):
-        address = self.nginx.address
-
-        def answers():
-            return subprocess.run(self.load_command(address, "-u", path(0, False), "-c", "1", "-t",
-                                                    "1", "-l"),
-                                  capture_output=True, check=False).returncode == 0
-        systems.wait_until(answers, "nginx", 0.05)
-        self.nginx.upstreams[0].last = None
+    def start_nginx(self, upstreams):
+        nginx = Nginx(self.directory, systems.free_address(self.directory, "tcp", 0), upstreams)
+        self.running.append(nginx)
+        nginx.start()
+        command = self.load_command(nginx.address, "-u", path(0, False), "-c", "1", "-t", "1", "-l")
+        systems.wait_until(
+            lambda: subprocess.run(command, capture_output=True, check=False).returncode == 0,
+            "nginx", 0.05)
+        return nginx
 
     def options(self, mode, number):
         """Of fcgiload, but for the time, and the address; number: of the system."""
@@ -290,7 +287,7 @@ class Bench:
         say("system calls, rest")
         self.run_syscalls(fleet)
         self.run_rest(fleet)
-        for system in fleet["unix"] + fleet["tcp"]:
+        for system in [self.nginx] + fleet["unix"] + fleet["tcp"]:
             system.stop()
             self.drop(system)
         self.run_scale()

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 
 from systems import GROUP, USER, AS_ROOT, System, is_unix, wait_until
 
@@ -71,11 +70,6 @@ class Nginx(System):
     def start(self):
         super().start()
         wait_until(lambda: os.path.exists(self.path(".pid")), "nginx")
-
-    def reload(self, upstreams):
-        self.upstreams = upstreams
-        self.write(".conf", self.configuration())
-        subprocess.run(self.command() + ["-s", "reload"], check=True)
 
 
 def path(number, keep, slow=False):

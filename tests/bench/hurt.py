@@ -98,12 +98,12 @@ def nap(bench, options, address, slow_options):
 def naps(bench):
     system = bench.make(systems.PreforkdNapper)
     system.start()
-    bench.nginx.reload([system])
-    bench.wait_for_nginx()
+    nginx = bench.start_nginx([system])
     found = {}
     for name, keep in (("nginx, close", False), ("nginx, kept", True)):
-        found[name] = nap(bench, ["-k", "-u", path(0, keep)], bench.nginx.address,
+        found[name] = nap(bench, ["-k", "-u", path(0, keep)], nginx.address,
                           ["-k", "-u", path(0, keep, slow=True)])
+    bench.drop(nginx)
     bench.drop(system)
     return found
 

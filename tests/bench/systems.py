@@ -5,6 +5,7 @@ wait for; its workers are children of that process. All answer with a counter.
 """
 
 import glob
+import itertools
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ import time
 PATIENCE = 60  # seconds, for anything
 STOP_PATIENCE = 5
 BACKLOG = 4096
+NUMBERS = itertools.count(1)
 AS_ROOT = os.geteuid() == 0
 USER, GROUP = "nobody", "nogroup"
 
@@ -64,7 +66,7 @@ class System:
 
     def __init__(self, directory, address, workers):
         self.directory, self.address, self.workers = directory, address, workers
-        self.tag = "%s-%d" % (type(self).__name__.lower(), id(self))
+        self.tag = "%s-%d" % (type(self).__name__.lower(), next(NUMBERS))
         self.process = None
         self.ready = None  # seconds until it said so, where it does
         self.last = 0  # number that it has given, where all workers share the counter

@@ -2,17 +2,21 @@
  * Everything that writes foreign bytes for somebody to read.
  *
  * log_escape() and conferr_deliver() give one printable line that can be decoded to what it was
- * made of; confword_print() gives what both readers of values take for the same word.
+ * made of; confword_print() gives what both readers of values take for the same word; text_utf8()
+ * gives UTF-8.
  */
+#include <jansson.h>
+#include <stdbool.h>
+
+#define LIBBSD_OPENBSD_VIS
+#include <bsd/vis.h>
+
 #include "common/conferr.h"
 #include "common/confword.h"
 #include "common/err.h"
 #include "common/log.h"
 #include "fuzz.h"
-
-#include <stdbool.h>
-#define LIBBSD_OPENBSD_VIS
-#include <bsd/vis.h>
+#include "gate/text.h"
 
 static bool is_printable(const char *text)
 {
@@ -93,6 +97,28 @@ static void check_word(const char *text)
 	free(printed);
 }
 
+static void check_utf8(const char *text, size_t room)
+{
+	size_t most = 3 * strlen(text) + 1; /* each byte may become U+FFFD */
+	char *whole = malloc(most + 1), *cut = malloc(room);
+
+	MUST(whole != NULL && cut != NULL);
+	MUST(text_utf8(text, whole, most + 1) == whole && text_utf8(text, cut, room) == cut);
+	json_t *json = json_string(whole);
+	MUST(json != NULL); /* else it is no UTF-8 */
+	json_decref(json);
+	MUST(strlen(cut) < room && strncmp(whole, cut, strlen(cut)) == 0);
+	json = json_string(cut);
+	MUST(json != NULL);
+	json_decref(json);
+	json = json_string(text);
+	if (json != NULL)
+		MUST(strcmp(text, whole) == 0);
+	json_decref(json);
+	free(whole);
+	free(cut);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (size < 1)
@@ -102,6 +128,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	check_log(copy, size - 1, (size_t)data[0] + 1);
 	check_mistake(text);
+	check_utf8(text, (size_t)data[0] + 1);
 	if (strchr(text, '\n') == NULL)
 		check_word(text);
 	free(text);
