@@ -236,7 +236,8 @@ def test_stop(steered):
     make(gate)
     thread.join()
     out, _ = client.communicate(timeout=20)
-    assert not alive(steered.pid)
+    assert client.returncode != 0 or not alive(steered.pid)
+    wait_for(lambda: not alive(steered.pid))  # a client that came late finds the socket gone before
     assert answers == [b"x"] and (client.returncode, out) in ((0, b"stopped\n"), (69, b""))
     os.unlink(gate)
     steered.ctl.do("stop", code=69)
