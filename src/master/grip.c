@@ -85,8 +85,10 @@ static bool is_unix_grip(const struct socket_seen *socket, const struct grip_lis
 	struct sockdiag_unix seen;
 	struct sockaddr_storage name = { 0 };
 
+	/* Unknown to the kernel as well if the process has just closed it: the number may already
+	 * be that of another connection, and a duplicate of that would do harm. */
 	if (sockdiag_unix(socket->inode, &seen) != 1)
-		return is_duplicate_accepted(socket, l);
+		return sockets_is_still(socket) && is_duplicate_accepted(socket, l);
 	memcpy(&name, &seen.name, sizeof(seen.name));
 	return seen.connected && same_name(l, &name, seen.length);
 }

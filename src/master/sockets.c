@@ -88,6 +88,15 @@ static void read_protocol(struct socket_seen *s)
 	s->is_tcp = strncmp(name, "TCP", 3) == 0;
 }
 
+bool sockets_is_still(const struct socket_seen *socket)
+{
+	struct socket_seen again;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)socket->pid, socket->fd);
+	return read_link(AT_FDCWD, path, &again) == 1 && again.inode == socket->inode;
+}
+
 static DIR *open_descriptors(pid_t pid)
 {
 	char path[64];

@@ -29,6 +29,8 @@ struct socket_seen {
 /* The same without duplicates; 0 for too many. */
 int sockets_find_seen(
 	pid_t pid, bool (*match)(const struct socket_seen *socket, void *arg), void *arg);
+/* Has the process still got it, under the same number? */
+bool sockets_is_still(const struct socket_seen *socket);
 /* One of them, duplicated all the same, for as short as it can be; -1 and errno. */
 int sockets_duplicate(const struct socket_seen *socket);
 
