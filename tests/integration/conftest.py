@@ -1,6 +1,7 @@
 """Fixtures: a preforkd of one's own, and the rule that a test leaves nothing behind."""
 
 import os
+import signal
 import sys
 import tempfile
 
@@ -15,6 +16,7 @@ from webserver import Nginx  # noqa: E402
 
 
 def pytest_configure(config):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
     config.addinivalue_line("markers", "quick: part of make check")
     config.addinivalue_line("markers", "root: needs root")
 
