@@ -90,7 +90,7 @@ def test_reload_in_a_loop_loses_nothing(daemon, apps, family):
     with Load(8, echo(address)) as load:
         rounds = load.disturb(daemon.reload_well, seconds=often(4, 20))
     assert not load.lost, (len(load.lost), load.lost[:5])
-    assert load.done > 20 and rounds > 10
+    assert load.done > 20 and rounds > 2
     daemon.wait_workers(4)
 
 
