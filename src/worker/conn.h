@@ -34,7 +34,7 @@ enum conn_list {
 
 struct conn {
 	TAILQ_ENTRY(conn) link;
-	int fd;
+	int fd;              /* -1: closed */
 	enum conn_list list; /* of the crowd */
 	uint64_t deadline;   /* ms of the monotonic clock; 0: none */
 	bool watched;        /* in the epoll set, though perhaps not armed */
@@ -59,8 +59,10 @@ enum conn_state {
 
 /* NULL: no memory. Takes fd. */
 struct conn *conn_new(int fd, unsigned max_conns, unsigned max_reqs);
-/* Closes it. */
+/* Closes it, if it is open. */
 void conn_free(struct conn *c);
+/* The client need not wait until the rest is done. Nothing is read or sent any more. */
+void conn_close(struct conn *c);
 
 /* Reads what is there. max_head: of bytes of FCGI_PARAMS; more are refused with an answer. */
 enum conn_state conn_read(struct conn *c, struct conn_input *input, size_t max_head);

@@ -141,10 +141,17 @@ static void describe(const struct board_seat *seat)
 {
 	char text[BOARD_PATH];
 	struct params_path path;
+	size_t at = 0;
 
 	params_path(environment, &path);
-	snprintf(text, sizeof(text), "%.*s%.*s", (int)path.length[0], path.piece[0],
-		(int)path.length[1], path.piece[1]);
+	for (int i = 0; i < 2; i++) {
+		size_t room = sizeof(text) - 1 - at;
+		size_t length = path.length[i] < room ? path.length[i] : room;
+
+		memcpy(text + at, path.piece[i], length);
+		at += length;
+	}
+	text[at] = '\0';
 	board_describe(seat, params_get(environment, "REQUEST_METHOD"), text);
 }
 
@@ -209,6 +216,9 @@ enum request_end request_serve(const struct preforkd_app *app, const struct boar
 		status = request.appStatus; /* FCGX_SetExitStatus() */
 	stream_finish(&request, &stream, (uint32_t)status);
 	in_hand = NULL;
+	enum request_end end = end_of(conn, input);
+	if (end == REQUEST_CLOSE && !conn->watched) /* a set must be told before */
+		conn_close(conn);
 	account_for(seat);
-	return end_of(conn, input);
+	return end;
 }
