@@ -26,6 +26,13 @@
 #define GIVEN_MOST 8   /* times; then it has its turn here */
 #define RECENT_MS 50   /* whoever has not said all by then is slow */
 
+/* A new connection is given a moment for its first bytes: a set of events would cost three system
+ * calls, and the client writes at the same time as we accept. One that says nothing costs the whole
+ * moment, and the trust that many others have earned: silent ones hold nobody. */
+#define MOMENT_MS 1
+#define TRUST_MOST 32
+#define TRUST_LOST 16
+
 int reception_watch(const struct reception *r, int fd, enum reception_source source, uint32_t flags)
 {
 	struct epoll_event event = { .events = EPOLLIN | flags,
@@ -58,6 +65,7 @@ int reception_open(struct reception *r, const struct job *job)
 	int on = 1;
 
 	r->job = job;
+	r->trust = TRUST_MOST;
 	arrange_crowd(r);
 	r->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (r->epoll < 0 ||
@@ -133,9 +141,43 @@ void reception_linger(struct reception *r, struct conn *c)
 	hold(r, c, CONN_LINGERS);
 }
 
+static void earn(struct reception *r)
+{
+	if (r->trust < TRUST_MOST)
+		r->trust++;
+}
+
+/* The first read of a connection that has just come. */
+static enum conn_state read_first(struct reception *r, struct conn *c)
+{
+	size_t max_head = r->job->pool->max_head;
+	struct pollfd bytes = { .fd = c->fd, .events = POLLIN };
+	enum conn_state state = conn_read(c, &r->input, max_head);
+
+	if (state != CONN_WAITS || !conn_is_idle(c)) {
+		earn(r);
+		return state;
+	}
+	if (r->trust <= 0)
+		return state;
+	if (poll(&bytes, 1, MOMENT_MS) <= 0) {
+		r->trust -= TRUST_LOST;
+		return state;
+	}
+	earn(r);
+	return conn_read(c, &r->input, max_head);
+}
+
+static enum conn_state read_some(struct reception *r, struct conn *c)
+{
+	if (c->list == CONN_NOWHERE && !c->watched && !c->kept && c->given == 0 && !c->raw_unread)
+		return read_first(r, c);
+	return conn_read(c, &r->input, r->job->pool->max_head);
+}
+
 struct conn *reception_read(struct reception *r, struct conn *c)
 {
-	switch (conn_read(c, &r->input, r->job->pool->max_head)) {
+	switch (read_some(r, c)) {
 	case CONN_READY:
 		if (c->list != CONN_NOWHERE)
 			r->pending_last = c->list == CONN_PENDING;
@@ -159,9 +201,15 @@ enum reception_source reception_source(const struct epoll_event *event)
 	return (enum reception_source)(event->data.u64 >> 32);
 }
 
-static int fd_of(const struct epoll_event *event)
+int reception_fd(const struct epoll_event *event)
 {
 	return (int)(uint32_t)event->data.u64;
+}
+
+void reception_expect(struct epoll_event *event, int listener)
+{
+	*event = (struct epoll_event){ .events = EPOLLIN,
+		.data.u64 = ((uint64_t)RECEPTION_LISTENER << 32) | (uint32_t)listener };
 }
 
 /* Nothing can be accepted: the listener was shut down by somebody who shares it, or descriptors or
@@ -231,11 +279,11 @@ struct conn *reception_connection(struct reception *r, const struct epoll_event 
 
 	switch (reception_source(event)) {
 	case RECEPTION_HANDOVER:
-		return reception_receive(r, fd_of(event));
+		return reception_receive(r, reception_fd(event));
 	case RECEPTION_LISTENER:
-		return reception_accept(r, fd_of(event));
+		return reception_accept(r, reception_fd(event));
 	case RECEPTION_CONN:
-		c = crowd_find(&r->crowd, fd_of(event));
+		c = crowd_find(&r->crowd, reception_fd(event));
 		if (c == NULL || c->list != CONN_LINGERS)
 			return c;
 		if (conn_linger(c, &r->input))
@@ -262,7 +310,7 @@ static void hold_on(struct reception *r, struct conn *c)
 void reception_pass_on(struct reception *r, const struct epoll_event *event, bool all_busy)
 {
 	struct conn *c = reception_source(event) == RECEPTION_CONN
-				 ? crowd_find(&r->crowd, fd_of(event))
+				 ? crowd_find(&r->crowd, reception_fd(event))
 				 : reception_connection(r, event);
 
 	if (c == NULL)

@@ -37,6 +37,7 @@ struct reception {
 	bool leaving;      /* the same, and what is idle is closed where there are none */
 	bool alone;        /* there are none */
 	bool pending_last; /* behind all other events */
+	int trust;         /* that new connections say something at once; see reception.c */
 	struct crowd crowd;
 	struct conn_input input;  /* of the connection that was read last */
 	uint8_t parcel[CONN_RAW]; /* what a sibling had read */
@@ -52,6 +53,9 @@ void reception_ignore(const struct reception *r, int fd);
 /* At most RECEPTION_EVENTS; what has arrived before is an event, too. limit: ms; -1: none. */
 int reception_wait(struct reception *r, struct epoll_event *events, int limit);
 enum reception_source reception_source(const struct epoll_event *event);
+int reception_fd(const struct epoll_event *event);
+/* Makes one: perhaps a connection has come. */
+void reception_expect(struct epoll_event *event, int listener);
 /* The connection behind an event, not read yet. NULL: none. */
 struct conn *reception_connection(struct reception *r, const struct epoll_event *event);
 /* A new connection, or one that a sibling gave away. NULL: none. */
