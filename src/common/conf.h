@@ -62,6 +62,7 @@ struct conf_pool {
 	uint64_t receive_timeout, send_timeout; /* milliseconds; never 0 */
 	uint64_t keepalive_timeout;             /* milliseconds; 0: none */
 	uint64_t max_head;                      /* bytes; never 0 */
+	unsigned keepalive_max;                 /* requests on one connection; 0: no limit */
 	unsigned max_connections;               /* of one worker; never 0 */
 	uint64_t start_timeout, stop_timeout;   /* milliseconds; never 0 */
 	int stop_signal;

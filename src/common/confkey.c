@@ -18,6 +18,7 @@
 #define DAY_MS 86400000
 #define AGE_MAX 8640000000 /* 100 days */
 #define REQUESTS_MAX 1000000000
+#define KEEPALIVE_MOST 1000000000
 #define HEAD_MIN (1 << 10)
 #define HEAD_MAX (16 << 20)
 #define NOFILE_MIN 32        /* a worker inside preforkd needs about that to start */
@@ -133,6 +134,9 @@ static const struct confkey keys[] = {
 	{ CONFKEY_POOL, "keepalive-timeout", VALUE(DURATION, POOL(keepalive_timeout), 0, DAY_MS),
 		"75s", workers,
 		"how long a connection stays open without a request; 0: for ever" },
+	{ CONFKEY_POOL, "keepalive-max", VALUE(UNSIGNED, POOL(keepalive_max), 0, KEEPALIVE_MOST),
+		"0", workers,
+		"requests on a connection until it is closed; 0: no limit" },
 	{ CONFKEY_POOL, "max-head", VALUE(BYTES, POOL(max_head), HEAD_MIN, HEAD_MAX),
 		"64K", workers,
 		"size of the parameters of one request" },

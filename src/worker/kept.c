@@ -14,10 +14,17 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* What is said of the connection. */
+struct note {
+	uint32_t requests;
+	uint8_t times, kept;
+	uint16_t none;
+};
+
 /* Some bytes must travel along even where nothing has been read, and the descriptor needs room that
  * is aligned. */
 struct letter {
-	uint8_t note[2]; /* times, kept */
+	struct note note;
 	struct iovec iov[2];
 	struct msghdr msg;
 	union {
@@ -29,7 +36,7 @@ struct letter {
 static void wrap(struct letter *p, const struct kept_parcel *parcel)
 {
 	memset(p, 0, sizeof(*p));
-	p->iov[0] = (struct iovec){ .iov_base = p->note, .iov_len = sizeof(p->note) };
+	p->iov[0] = (struct iovec){ .iov_base = &p->note, .iov_len = sizeof(p->note) };
 	p->iov[1] = (struct iovec){ .iov_base = parcel->bytes, .iov_len = parcel->length };
 	p->msg.msg_iov = p->iov;
 	p->msg.msg_iovlen = 2;
@@ -56,8 +63,9 @@ bool kept_send(int handover, int fd, const struct kept_parcel *parcel)
 	struct letter p;
 
 	wrap(&p, parcel);
-	p.note[0] = parcel->times;
-	p.note[1] = parcel->kept;
+	p.note = (struct note){
+		.requests = parcel->requests, .times = parcel->times, .kept = parcel->kept
+	};
 	struct cmsghdr *header = CMSG_FIRSTHDR(&p.msg);
 	header->cmsg_level = SOL_SOCKET;
 	header->cmsg_type = SCM_RIGHTS;
@@ -99,8 +107,9 @@ int kept_receive(int handover, struct kept_parcel *parcel)
 		errno = n == 0 && !kept_has_siblings(handover) ? EPIPE : EAGAIN;
 		return -1;
 	}
-	parcel->times = p.note[0];
-	parcel->kept = p.note[1] != 0;
+	parcel->times = p.note.times;
+	parcel->kept = p.note.kept != 0;
+	parcel->requests = p.note.requests;
 	parcel->length = (size_t)n - sizeof(p.note);
 	return fd;
 }

@@ -107,6 +107,7 @@ bool reception_give(struct reception *r, struct conn *c)
 	const struct kept_parcel parcel = {
 		.times = c->given < UINT8_MAX ? c->given + 1 : UINT8_MAX,
 		.kept = c->kept,
+		.requests = c->requests,
 		.bytes = c->raw,
 		.length = c->raw_length,
 	};
@@ -266,6 +267,7 @@ struct conn *reception_receive(struct reception *r, int handover)
 	if (c == NULL)
 		return NULL;
 	c->kept = parcel.kept;
+	c->requests = parcel.requests;
 	c->given = parcel.times;
 	if (conn_push(c, parcel.bytes, parcel.length))
 		return c;
@@ -373,11 +375,21 @@ void reception_rest(struct reception *r)
 	reception_offer(r);
 }
 
+/* Whoever has sent its next request already gets an answer to that, too. */
+static bool is_worn_out(const struct reception *r, const struct conn *c)
+{
+	unsigned most = r->job->pool->keepalive_max;
+
+	return most > 0 && c->requests >= most && !c->raw_unread;
+}
+
 void reception_put_back(struct reception *r, struct conn *c)
 {
 	c->kept = true;
 	c->given = 0;
-	if (!conn_next(c, &r->input))
+	if (c->requests < UINT32_MAX)
+		c->requests++;
+	if (!conn_next(c, &r->input) || is_worn_out(r, c))
 		reception_drop(r, c);
 	else if (c->raw_unread)
 		hold(r, c, CONN_PENDING);

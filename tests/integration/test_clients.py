@@ -408,6 +408,30 @@ def test_keepalive_timeout(daemon):
         assert 0.2 < time.monotonic() - began < 10
 
 
+@pytest.mark.quick
+def test_keepalive_max(daemon):
+    """Closed behind the answer to the last one, and no sibling counts anew."""
+    daemon.write(daemon.pool(workers=1, keepalive_max=3))
+    daemon.start()
+    with fcgi.Connection(daemon.sock) as c:
+        for n in range(1, 3):
+            assert c.request(keep=True)[0].endswith(b"\n%d\n" % n)
+        daemon.reload_well()
+        assert c.request(keep=True)[0].endswith(b"\n3\n")
+        wait_for(lambda: is_closed(c.sock))
+
+
+def test_keepalive_max_and_pipelined_requests(daemon):
+    """What was sent before the end is answered, however many there are."""
+    daemon.write(daemon.pool(workers=1, keepalive_max=3))
+    daemon.start()
+    with fcgi.Connection(daemon.sock) as c:
+        c.sock.sendall(fcgi.message(keep=True) * 7)
+        for n in range(1, 8):
+            assert c.answer()[0].endswith(b"\n%d\n" % n)
+        wait_for(lambda: is_closed(c.sock))
+
+
 def test_unfinished_requests_survive_a_reload(daemon, apps):
     """A client in the middle of its parameters does not see that the workers are others."""
     echo(daemon, apps, workers=2)

@@ -39,7 +39,7 @@ class Handover:
         client, server = socket.socketpair()
         fds = array.array("i", [server.fileno(), *more])
         try:
-            self.sock.sendmsg([bytes([times, kept]) + data],
+            self.sock.sendmsg([struct.pack("=IBBH", 0, times, kept, 0) + data],
                               [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
         except BlockingIOError:
             client.close()
