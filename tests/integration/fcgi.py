@@ -81,6 +81,20 @@ class Connection:
             self.data = self.data[8 + length + padding:]
             yield kind, content
 
+    def _take(self, out):
+        """What has come: the appStatus, if that is the end of an answer."""
+        for kind, content in self._records():
+            if kind == STDOUT:
+                out.append(content)
+            elif kind == STDERR:
+                self.stderr += content
+            elif kind == END:
+                app, protocol = struct.unpack(">IB3x", content)
+                if protocol != 0:
+                    raise Lost("protocol status %d" % protocol)
+                return app
+        return None
+
     def request(self, body=b"", keep=False, **params):
         """Sends one request, returns (stdout, appStatus). Raises Lost."""
         return self.answer(message(body, keep, **params))
@@ -90,6 +104,9 @@ class Connection:
         to_send = memoryview(to_send)
         out = []
         self.sock.setblocking(False)
+        app = None if to_send else self._take(out)  # of the answers that came together
+        if app is not None:
+            return b"".join(out), app
         while True:
             r, w, _ = select.select([self.sock], [self.sock] if to_send else [], [], self.timeout)
             if not r and not w:
@@ -105,16 +122,9 @@ class Connection:
             except OSError as e:
                 raise Lost("%s after %d bytes" % (e, sum(map(len, out)))) from e
             self.data += got
-            for kind, content in self._records():
-                if kind == STDOUT:
-                    out.append(content)
-                elif kind == STDERR:
-                    self.stderr += content
-                elif kind == END:
-                    app, protocol = struct.unpack(">IB3x", content)
-                    if protocol != 0:
-                        raise Lost("protocol status %d" % protocol)
-                    return b"".join(out), app
+            app = self._take(out)
+            if app is not None:
+                return b"".join(out), app
             if not got:
                 raise Lost("closed after %d bytes" % sum(map(len, out)))
 
