@@ -37,7 +37,7 @@ struct conn {
 	int fd;              /* -1: closed */
 	enum conn_list list; /* of the crowd */
 	uint64_t deadline;   /* ms of the monotonic clock; 0: none */
-	bool watched;        /* in the epoll set, though perhaps not armed */
+	bool watched;        /* in the epoll set */
 	uint8_t given;       /* how often by siblings, since its last request */
 	uint32_t requests;   /* that it has brought */
 	bool kept;           /* the web server has it open between requests */

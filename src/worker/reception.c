@@ -1,9 +1,9 @@
 /*
  * reception: one epoll set for listeners, connections and whatever else the worker waits for.
  *
- * Connections are disarmed by each event (EPOLLONESHOT), so that one which is being served is not
- * in the way, wherever else it is open. Several workers wait on one listener: EPOLLEXCLUSIVE wakes
- * one of them for a connection.
+ * A connection stays in the set while it is served, which costs nothing: nobody asks for events
+ * then. Whatever leaves the crowd for good leaves the set before, since it may be open elsewhere.
+ * Several workers wait on one listener: EPOLLEXCLUSIVE wakes one of them for a connection.
  */
 #include "worker/reception.h"
 
@@ -91,14 +91,12 @@ void reception_drop(struct reception *r, struct conn *c)
 /* Waits in the crowd for its next bytes. */
 static void hold(struct reception *r, struct conn *c, enum conn_list list)
 {
-	struct epoll_event event = { .events = EPOLLIN | EPOLLONESHOT,
-		.data.u64 = ((uint64_t)RECEPTION_CONN << 32) | (uint32_t)c->fd };
-	int what = c->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+	bool fresh = list != CONN_PENDING && !c->watched;
 
 	if (!crowd_put(&r->crowd, c, list, clock_ms()) ||
-		(list != CONN_PENDING && epoll_ctl(r->epoll, what, c->fd, &event) != 0))
+		(fresh && reception_watch(r, c->fd, RECEPTION_CONN, 0) != 0))
 		reception_drop(r, c);
-	else if (list != CONN_PENDING)
+	else if (fresh)
 		c->watched = true;
 }
 
