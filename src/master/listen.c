@@ -35,7 +35,7 @@ struct entry {
 	bool adopted;
 	char *name; /* of an adopted one, from LISTEN_FDNAMES */
 	bool dressed;
-	bool dead; /* shut down by somebody: no longer found */
+	bool dead; /* shut down by somebody, or closed: no longer found */
 	enum conf_kind kind;
 	int guard; /* epoll(7) that is readable when it was shut down; -1: nobody asked for it */
 	struct event *guard_event;
@@ -322,6 +322,21 @@ enum listen_state listen_mend(
 	if (!bind_is_alive(listener->fd) && open_anew(entry, pool, err) != 0)
 		return LISTEN_LOST;
 	return LISTEN_OPENED_ANEW;
+}
+
+enum listen_door listen_close(struct listener *listener)
+{
+	struct entry *entry = (struct entry *)listener;
+
+	listener->door = LISTEN_OPEN;
+	if (entry->users > 1) {
+		listener->door = LISTEN_SHARED;
+	} else if (!entry->adopted && bind_close(listener->fd, &entry->file)) {
+		listener->door = entry->address.kind == ADDRESS_ABSTRACT ? LISTEN_SHUT
+									 : LISTEN_CLOSED;
+		entry->dead = true;
+	}
+	return listener->door;
 }
 
 void listen_put(struct listen_set *set, struct listener *listener)

@@ -18,6 +18,7 @@ struct job;
 
 #define RECEPTION_EVENTS 16
 #define RECEPTION_CROWDED_MS 10 /* until siblings are tried again */
+#define RECEPTION_SILENT_MS 500 /* for the first byte, when we leave and nobody stays */
 
 /* What an event is about. Those with connections come first, in the order of their rank. */
 enum reception_source {
@@ -36,6 +37,7 @@ struct reception {
 	bool resting;      /* nothing new is taken in, and what is here goes to siblings */
 	bool leaving;      /* the same, and what is idle is closed where there are none */
 	bool alone;        /* there are none */
+	bool impatient;    /* nor is there time for those that have said nothing */
 	bool pending_last; /* behind all other events */
 	struct crowd crowd;
 	struct conn_input input;  /* of the connection that was read last */

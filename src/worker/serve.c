@@ -308,7 +308,7 @@ static void serve_the_rest(struct server *s)
 {
 	struct reception *r = &s->reception;
 	struct epoll_event events[RECEPTION_EVENTS];
-	uint64_t now = clock_ms(), end = now + LEAVE_MS;
+	uint64_t now = clock_ms(), end = now + LEAVE_MS, silent = now + RECEPTION_SILENT_MS;
 	struct conn *c;
 
 	reception_ignore(r, s->signals);
@@ -316,6 +316,12 @@ static void serve_the_rest(struct server *s)
 	for (; now < end; now = clock_ms()) {
 		int limit = offer_again(s) ? RECEPTION_CROWDED_MS : (int)(end - now);
 
+		if (r->alone && !r->impatient && now >= silent) {
+			r->impatient = true;
+			part_with_list(s, CONN_HEAD);
+		}
+		if (!r->impatient && limit > RECEPTION_SILENT_MS)
+			limit = RECEPTION_SILENT_MS;
 		if (r->crowd.count == 0)
 			break;
 		int n = wait_for_events(s, events, limit);
@@ -342,8 +348,12 @@ static void leave_connections(struct server *s)
 			part_with(s, c);
 	}
 	reception_ignore(r, job->handover[1]);
-	if (!r->alone && !r->resting && (c = reception_receive(r, job->handover[1])) != NULL)
+	/* What siblings gave away is lost if the last of all does not take it. */
+	while (!r->resting && (c = reception_receive(r, job->handover[1])) != NULL) {
 		part_with(s, c);
+		if (!r->alone)
+			break;
+	}
 	part_with_all(s);
 	serve_the_rest(s);
 }
