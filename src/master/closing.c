@@ -15,11 +15,11 @@
 #include "master/roster.h"
 #include "master/watch.h"
 
-#define PAUSE_MIN 1    /* ms between two looks at the queues */
-#define PAUSE_MAX 16   /* ms */
-#define SETTLE_MS 3    /* a handshake that was under way when the door was closed ends by then */
-#define OPEN_MS 1000   /* for a queue that newcomers still get into */
-#define WAIT_SHARE 2   /* of stop-timeout; the rest is for the requests in hand */
+#define PAUSE_MIN 1  /* ms between two looks at the queues */
+#define PAUSE_MAX 16 /* ms */
+#define SETTLE_MS 3  /* a handshake that was under way when the door was closed ends by then */
+#define OPEN_MS 1000 /* for a queue that newcomers still get into */
+#define WAIT_SHARE 2 /* of stop-timeout; the rest is for the requests in hand */
 
 static uint64_t until(const struct closing *c, const struct generation *g, enum listen_door door)
 {

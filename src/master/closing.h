@@ -26,10 +26,10 @@ struct closing {
 	enum closing_state state;
 
 	/* private */
-	bool shut;       /* whoever accepts from an empty queue is told that there will be no more */
-	uint64_t since;  /* the doors are closed */
-	uint64_t at;     /* of the next look */
-	uint64_t pause;  /* ms until the one after it */
+	bool shut;      /* whoever accepts from an empty queue is told that there will be no more */
+	uint64_t since; /* the doors are closed */
+	uint64_t at;    /* of the next look */
+	uint64_t pause; /* ms until the one after it */
 	unsigned waited; /* in the queues when it began */
 };
 
@@ -41,8 +41,7 @@ void closing_begin(struct closing *closing, const struct generation *g, uint64_t
 bool closing_follow(struct closing *closing, const struct generation *g,
 	const struct roster *roster, bool failing, uint64_t now, uint64_t *next);
 /* The workers leave, without any look if need be; they have what is left of stop-timeout. */
-void closing_end(
-	struct closing *closing, const struct generation *g, const struct roster *roster);
+void closing_end(struct closing *closing, const struct generation *g, const struct roster *roster);
 
 /* Between begin and end. */
 bool closing_is_underway(const struct closing *closing);
