@@ -332,8 +332,8 @@ enum listen_door listen_close(struct listener *listener)
 	if (entry->users > 1) {
 		listener->door = LISTEN_SHARED;
 	} else if (!entry->adopted && bind_close(listener->fd, &entry->file)) {
-		listener->door = entry->address.kind == ADDRESS_ABSTRACT ? LISTEN_SHUT
-									 : LISTEN_CLOSED;
+		listener->door =
+			entry->address.kind == ADDRESS_ABSTRACT ? LISTEN_SHUT : LISTEN_CLOSED;
 		entry->dead = true;
 	}
 	return listener->door;

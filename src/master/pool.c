@@ -482,8 +482,7 @@ bool pool_is_empty(const struct pool *pool)
 
 bool pool_is_stopped(const struct pool *pool)
 {
-	return (pool->current == NULL && pool->next == NULL) ||
-	       closing_is_underway(&pool->closing);
+	return (pool->current == NULL && pool->next == NULL) || closing_is_underway(&pool->closing);
 }
 
 bool pool_uses(const struct pool *pool, unsigned number)

@@ -120,7 +120,7 @@ static bool may_speak(const struct reception *r, const struct conn *c)
 {
 	uint64_t patience = r->crowd.patience[CONN_HEAD];
 
-	return !c->kept && !r->impatient &&
+	return !c->kept &&
 	       (c->deadline == 0 || clock_ms() < c->deadline - patience + RECEPTION_SILENT_MS);
 }
 

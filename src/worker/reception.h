@@ -37,7 +37,6 @@ struct reception {
 	bool resting;      /* nothing new is taken in, and what is here goes to siblings */
 	bool leaving;      /* the same, and what is idle is closed where there are none */
 	bool alone;        /* there are none */
-	bool impatient;    /* nor is there time for those that have said nothing */
 	bool pending_last; /* behind all other events */
 	struct crowd crowd;
 	struct conn_input input;  /* of the connection that was read last */

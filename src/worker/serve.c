@@ -316,12 +316,10 @@ static void serve_the_rest(struct server *s)
 	for (; now < end; now = clock_ms()) {
 		int limit = offer_again(s) ? RECEPTION_CROWDED_MS : (int)(end - now);
 
-		if (r->alone && !r->impatient && now >= silent) {
-			r->impatient = true;
+		if (r->alone && now >= silent)
 			part_with_list(s, CONN_HEAD);
-		}
-		if (!r->impatient && limit > RECEPTION_SILENT_MS)
-			limit = RECEPTION_SILENT_MS;
+		else if (now < silent && limit > (int)(silent - now))
+			limit = (int)(silent - now);
 		if (r->crowd.count == 0)
 			break;
 		int n = wait_for_events(s, events, limit);
