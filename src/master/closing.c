@@ -25,29 +25,28 @@ static uint64_t until(const struct closing *c, const struct generation *g, enum 
 {
 	uint64_t share = g->conf->stop_timeout / WAIT_SHARE;
 
-	if (door == LISTEN_OPEN && share > OPEN_MS)
+	if (door != LISTEN_CLOSED && share > OPEN_MS)
 		share = OPEN_MS;
 	return c->since + share;
 }
 
-/* In queues behind such doors. One that is shared with another pool is served by that. */
-static unsigned count(const struct generation *g, enum listen_door door)
+/* One that is shared is somebody else's matter. */
+static unsigned waiting(const struct listener *l)
 {
-	unsigned n = 0;
-	struct queue queue;
+	struct queue queue = { 0 };
 
-	for (size_t i = 0; i < g->listener_count; i++) {
-		if (g->listeners[i]->door != door)
-			continue;
-		queue_read(g->listeners[i]->fd, &queue);
-		n += queue.waiting;
-	}
-	return n;
+	if (l->door != LISTEN_SHARED)
+		queue_read(l->fd, &queue);
+	return queue.waiting;
 }
 
-static unsigned count_closed(const struct generation *g)
+static unsigned count(const struct generation *g)
 {
-	return count(g, LISTEN_CLOSED) + count(g, LISTEN_SHUT);
+	unsigned n = 0;
+
+	for (size_t i = 0; i < g->listener_count; i++)
+		n += waiting(g->listeners[i]);
+	return n;
 }
 
 void closing_begin(struct closing *c, const struct generation *g, uint64_t now)
@@ -56,8 +55,8 @@ void closing_begin(struct closing *c, const struct generation *g, uint64_t now)
 		.state = CLOSING_SERVES, .since = now, .at = now, .pause = PAUSE_MIN
 	};
 	for (size_t i = 0; i < g->listener_count; i++)
-		c->shut = listen_close(g->listeners[i]) == LISTEN_SHUT || c->shut;
-	c->waited = count_closed(g) + count(g, LISTEN_OPEN);
+		listen_close(g->listeners[i]);
+	c->waited = count(g);
 	if (c->waited > 0)
 		log_notice("pool %s: nobody is let in any more; %u that wait are served before its "
 			   "workers leave",
@@ -71,25 +70,33 @@ static void tell_end(const struct closing *c, const struct generation *g, uint64
 			g->conf->name, now - c->since);
 }
 
-/* What is left when no more time is. */
+/* Who is left when no more time is. */
 static void tell_left(const struct generation *g, bool nobody)
 {
-	unsigned lost = count_closed(g), left = count(g, LISTEN_OPEN);
+	for (size_t i = 0; i < g->listener_count; i++) {
+		const struct listener *l = g->listeners[i];
+		unsigned left = waiting(l);
+		const char *why = l->door == LISTEN_CLOSED
+					  ? "its workers were busy for half of stop-timeout"
+					  : "newcomers cannot be refused there";
 
-	if (lost > 0)
-		log_warning("pool %s: %u that wait are not served: %s", g->conf->name, lost,
-			nobody ? "it has no worker, and none can be started"
-			       : "its workers were busy for half of stop-timeout");
-	if (left > 0)
-		log_info("pool %s: its workers leave, though %u wait at addresses that stay open",
-			g->conf->name, left);
+		if (left > 0 && l->door == LISTEN_LENT)
+			log_info("pool %s: its workers leave, though %u wait at %s, which stays "
+				 "open",
+				g->conf->name, left, l->text);
+		else if (left > 0)
+			log_warning("pool %s: %u that wait at %s are not served: %s", g->conf->name,
+				left, l->text, nobody ? "no worker can be started" : why);
+	}
 }
 
 /* Somebody is to be served before the workers leave, and there is time. */
 static bool is_awaited(const struct closing *c, const struct generation *g, uint64_t now)
 {
-	return (now < until(c, g, LISTEN_CLOSED) && count_closed(g) > 0) ||
-	       (now < until(c, g, LISTEN_OPEN) && count(g, LISTEN_OPEN) > 0);
+	for (size_t i = 0; i < g->listener_count; i++)
+		if (now < until(c, g, g->listeners[i]->door) && waiting(g->listeners[i]) > 0)
+			return true;
+	return false;
 }
 
 bool closing_follow(struct closing *c, const struct generation *g, const struct roster *roster,
@@ -107,7 +114,7 @@ bool closing_follow(struct closing *c, const struct generation *g, const struct 
 		*next = c->at;
 		return false;
 	}
-	if (count_closed(g) + count(g, LISTEN_OPEN) > 0) {
+	if (count(g) > 0) {
 		tell_left(g, nobody);
 		return true;
 	}
@@ -131,9 +138,4 @@ void closing_end(struct closing *c, const struct generation *g, const struct ros
 bool closing_is_underway(const struct closing *c)
 {
 	return c->state == CLOSING_SERVES || c->state == CLOSING_SETTLES;
-}
-
-bool closing_sends_home(const struct closing *c)
-{
-	return c->shut && closing_is_underway(c);
 }

@@ -45,8 +45,4 @@ void closing_end(struct closing *closing, const struct generation *g, const stru
 
 /* Between begin and end. */
 bool closing_is_underway(const struct closing *closing);
-/* Programs end by themselves now that nobody can come any more: that is no failure, and wants no
- * replacement while others live. */
-bool closing_sends_home(const struct closing *closing);
-
 #endif

@@ -324,17 +324,28 @@ enum listen_state listen_mend(
 	return LISTEN_OPENED_ANEW;
 }
 
+/* Whoever waits in accept(2) is woken by the end of an abstract unix socket, with an error.
+ * Programs do not expect that: some print a trace, and a parent starts its children again and
+ * again. */
+static bool may_close(const struct entry *entry)
+{
+	return entry->address.kind != ADDRESS_ABSTRACT || entry->kind != CONF_COMMAND;
+}
+
 enum listen_door listen_close(struct listener *listener)
 {
 	struct entry *entry = (struct entry *)listener;
 
-	listener->door = LISTEN_OPEN;
 	if (entry->users > 1) {
 		listener->door = LISTEN_SHARED;
-	} else if (!entry->adopted && bind_close(listener->fd, &entry->file)) {
-		listener->door =
-			entry->address.kind == ADDRESS_ABSTRACT ? LISTEN_SHUT : LISTEN_CLOSED;
+	} else if (entry->adopted) {
+		listener->door = LISTEN_LENT;
+	} else if (may_close(entry) && bind_close(listener->fd, &entry->file)) {
+		listener->door = LISTEN_CLOSED;
 		entry->dead = true;
+	} else {
+		listener->door = LISTEN_OPEN;
+		listen_set_backlog(listener, 0);
 	}
 	return listener->door;
 }

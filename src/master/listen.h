@@ -25,7 +25,7 @@ struct state_out;
 enum listen_door {
 	LISTEN_OPEN,
 	LISTEN_CLOSED, /* newcomers are refused; who waits in the queue can be accepted */
-	LISTEN_SHUT,   /* the same; and with an empty queue accept(2) fails with EINVAL */
+	LISTEN_LENT,   /* it was handed in: whoever comes waits for the next one who gets it */
 	LISTEN_SHARED, /* others use it, too */
 };
 
@@ -62,8 +62,8 @@ enum listen_state {
 enum listen_state listen_mend(
 	struct listener *listener, const struct conf_pool *pool, struct err *err);
 
-/* Lets nobody in any more, and is not found any more, if no other generation uses it. Stays open if
- * it was handed in: then whoever comes waits for the next one who gets it. */
+/* Nobody is let in any more, and it is not found any more, if nobody else has a use for it. Where
+ * that cannot be it stays open, for as few as the kernel permits. */
 enum listen_door listen_close(struct listener *listener);
 
 void listen_put(struct listen_set *set, struct listener *listener);

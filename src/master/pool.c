@@ -314,8 +314,7 @@ bool pool_died(struct pool *pool, pid_t pid, int status, uint64_t now)
 	watch_collect(m->watch);
 	enum life_state before = m->watch->state;
 	enum policy_death kind = POLICY_CRASH;
-	bool unasked = life_step(before, LIFE_EV_DIED).action == LIFE_DO_REPLACE &&
-		       !(closing_sends_home(&pool->closing) && WIFEXITED(status));
+	bool unasked = life_step(before, LIFE_EV_DIED).action == LIFE_DO_REPLACE;
 	if (unasked)
 		kind = on_unasked_death(pool, m, status, now);
 	else
@@ -384,7 +383,7 @@ static uint64_t fill(
 	uint64_t next = UINT64_MAX;
 	struct err err;
 
-	if (have >= g->want || (living > 0 && closing_sends_home(&pool->closing)))
+	if (have >= g->want)
 		return next;
 	unsigned n =
 		policy_start(&pool->restart.policy, g->want - have, g->want, probing, now, &next);

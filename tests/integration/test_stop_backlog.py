@@ -16,7 +16,7 @@ from daemon import BINARY, LIMIT, free_port, make, often, read, status, wait_for
 from test_listen import LAUNCH
 
 CLIENTS, WORKERS = 64, 16
-REFUSED = (ConnectionRefusedError, FileNotFoundError)
+REFUSED = (ConnectionRefusedError, FileNotFoundError, BlockingIOError)  # the last: of a full backlog
 KINDS = ("app", "module", "command")
 
 
@@ -83,7 +83,10 @@ class Crowd:
 @pytest.mark.parametrize("kind", KINDS)
 def test_nobody_is_lost_by_a_stop_under_load(daemon, apps, kind, network):
     """64 clients on 16 workers: each connection that was made gets its whole answer, and then all are
-    refused. Without a word of a worker that failed, or was replaced."""
+    refused. Without a word of a worker that failed, or was replaced.
+    Programs at an abstract address are the exception: nobody can be refused there until they are gone,
+    but no more than one is let in at a time."""
+    exception = (kind, network) == ("command", "abstract")
     waited = 0
     for _ in range(often(3, 30)):
         address = address_of(daemon, network)
@@ -93,12 +96,13 @@ def test_nobody_is_lost_by_a_stop_under_load(daemon, apps, kind, network):
         wait_for(lambda crowd=crowd: crowd.served > 2 * CLIENTS or crowd.lost)
         assert daemon.end() in (None, 0)
         crowd.join()
-        assert not crowd.lost, (len(crowd.lost), crowd.lost[:3])
-        assert crowd.refused == CLIENTS
+        assert len(crowd.lost) <= (2 if exception else 0), (len(crowd.lost), crowd.lost[:3])
+        assert crowd.refused + len(crowd.lost) == CLIENTS
         log = read(daemon.log)
         waited += log.count("that wait are served before its workers leave")
         assert not [line for line in log.splitlines()
-                    if "replaced" in line or "killed" in line or "not served" in line]
+                    if "replaced" in line or "killed" in line
+                    or ("not served" in line and not exception)]
         os.unlink(daemon.log)
     assert waited > 0 or kind == "app"
 
@@ -210,7 +214,8 @@ def test_stop_timeout_bounds_the_wait_for_the_queue(daemon, queue):
     daemon.end()
     took = time.monotonic() - begin
     log = daemon.read_log()
-    assert "pool www: 3 that wait are not served: its workers were busy for half of stop-timeout" in log
+    assert "pool www: 3 that wait at %s are not served: its workers were busy for half of " \
+        "stop-timeout" % daemon.sock in log
     assert "did not stop within stop-timeout, killed" in log
     assert 3.9 < took < 5.8
     for c in q.busy + q.waiting:
@@ -232,7 +237,8 @@ def test_queue_without_a_worker_is_not_waited_for(daemon):
     with fcgi.Connection(daemon.sock) as c:
         c.sock.sendall(fcgi.message())
         daemon.end(limit=10)
-    assert "1 that wait are not served: it has no worker, and none can be started" in daemon.read_log()
+    assert "1 that wait at %s are not served: no worker can be started" % daemon.sock \
+        in daemon.read_log()
 
 
 def test_client_of_a_pool_without_workers_is_served(daemon, apps):
@@ -345,7 +351,7 @@ def test_inherited_listener_stays_open(daemon, apps, kind):
             wait_for(lambda: kind == "command" or daemon.busy() == 1)
             first.sock.sendall(fcgi.message(b"first"))
             daemon.send(signal.SIGTERM)
-            daemon.wait_log("its workers leave, though 1 wait at addresses that stay open")
+            daemon.wait_log("its workers leave, though 1 wait at fd:web, which stays open")
             with fcgi.Connection(address) as second:
                 second.sock.sendall(fcgi.message(b"second"))
                 make(gate)
