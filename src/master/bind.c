@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -267,6 +268,23 @@ void bind_remove(struct bind_file *file)
 		unlinkat(file->dir, file->name, 0);
 	close(file->dir);
 	file->dir = -1;
+}
+
+/* Bound to an interface that does not exist a socket of TCP gets no new connections; it still
+ * listens, and nobody who waits in accept(2) is woken. */
+bool bind_close(int fd, struct bind_file *file)
+{
+	int domain = 0, nowhere = INT_MAX;
+	socklen_t size = sizeof(domain);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0)
+		return false;
+	if (domain != AF_UNIX)
+		return setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &nowhere, sizeof(nowhere)) == 0;
+	if (file->dir < 0)
+		return shutdown(fd, SHUT_RD) == 0;
+	bind_remove(file);
+	return true;
 }
 
 static int check_path(const struct address *address, struct err *err)

@@ -41,6 +41,11 @@ bool bind_is_set(int fd, const struct conf_pool *pool);
 /* Does it still listen? Whoever shares a listener can shut it down for all. */
 bool bind_is_alive(int fd);
 
+/* Newcomers are refused from now on, at once; who is in the queue can still be accepted. For
+ * an abstract unix socket accept(2) then fails with EINVAL when the queue is empty. False: it
+ * cannot be. */
+bool bind_close(int fd, struct bind_file *file);
+
 /* Removes the socket's file if it is the one that was bound; closes file->dir. */
 void bind_remove(struct bind_file *file);
 

@@ -213,6 +213,8 @@ void carry_save(const struct pool *pool, struct state_out *out)
 
 bool carry_must_wait(const struct pool *pool)
 {
+	if (closing_is_underway(&pool->closing))
+		return true;
 	for (unsigned s = 1; s <= pool->roster.slots; s++) {
 		const struct watch *w = pool->roster.members[s].watch;
 

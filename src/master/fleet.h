@@ -30,7 +30,7 @@ void fleet_free(struct fleet *fleet);
 
 /* For an upgrade; no transaction may be under way. The fleet that restores is new, and so is its
  * set of listeners; on failure it must not be used, and not be freed either. */
-bool fleet_must_wait(const struct fleet *fleet); /* until no worker is traced */
+bool fleet_must_wait(const struct fleet *fleet); /* until no worker is traced, no pool closes */
 void fleet_save(const struct fleet *fleet, struct state_out *out);
 int fleet_restore(struct fleet *fleet, struct state_in *in, struct err *err);
 
@@ -45,7 +45,8 @@ enum fleet_news { FLEET_NO_NEWS, FLEET_COMMITTED, FLEET_FAILED };
 /* Acts; *next is when it wants to be called again. FLEET_FAILED fills *err. */
 enum fleet_news fleet_reconcile(struct fleet *fleet, uint64_t now, uint64_t *next, struct err *err);
 
-/* Every worker retires; a transaction under way is aborted. */
+/* Nobody is let in any more, whoever waits is served, and every worker retires; a transaction under
+ * way is aborted. */
 void fleet_stop(struct fleet *fleet, uint64_t now);
 /* Every worker is killed; after fleet_stop(). */
 void fleet_cut(struct fleet *fleet, uint64_t now);

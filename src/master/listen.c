@@ -35,7 +35,7 @@ struct entry {
 	bool adopted;
 	char *name; /* of an adopted one, from LISTEN_FDNAMES */
 	bool dressed;
-	bool dead; /* shut down by somebody: no longer found */
+	bool dead; /* shut down by somebody, or closed: no longer found */
 	enum conf_kind kind;
 	int guard; /* epoll(7) that is readable when it was shut down; -1: nobody asked for it */
 	struct event *guard_event;
@@ -322,6 +322,32 @@ enum listen_state listen_mend(
 	if (!bind_is_alive(listener->fd) && open_anew(entry, pool, err) != 0)
 		return LISTEN_LOST;
 	return LISTEN_OPENED_ANEW;
+}
+
+/* Whoever waits in accept(2) is woken by the end of an abstract unix socket, with an error.
+ * Programs do not expect that: some print a trace, and a parent starts its children again and
+ * again. */
+static bool may_close(const struct entry *entry)
+{
+	return entry->address.kind != ADDRESS_ABSTRACT || entry->kind != CONF_COMMAND;
+}
+
+enum listen_door listen_close(struct listener *listener)
+{
+	struct entry *entry = (struct entry *)listener;
+
+	if (entry->users > 1) {
+		listener->door = LISTEN_SHARED;
+	} else if (entry->adopted) {
+		listener->door = LISTEN_LENT;
+	} else if (may_close(entry) && bind_close(listener->fd, &entry->file)) {
+		listener->door = LISTEN_CLOSED;
+		entry->dead = true;
+	} else {
+		listener->door = LISTEN_OPEN;
+		listen_set_backlog(listener, 0);
+	}
+	return listener->door;
 }
 
 void listen_put(struct listen_set *set, struct listener *listener)

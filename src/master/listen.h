@@ -22,10 +22,18 @@ struct listen_set;
 struct state_in;
 struct state_out;
 
+enum listen_door {
+	LISTEN_OPEN,
+	LISTEN_CLOSED, /* newcomers are refused; who waits in the queue can be accepted */
+	LISTEN_LENT,   /* it was handed in: whoever comes waits for the next one who gets it */
+	LISTEN_SHARED, /* others use it, too */
+};
+
 struct listener {
 	int fd;
 	const char *text; /* its address, for the log */
 	unsigned high;    /* the longest queue that was seen */
+	enum listen_door door;
 };
 
 struct listen_set *listen_new(void);
@@ -53,6 +61,10 @@ enum listen_state {
 /* Looks at it, and puts right what can be. Nobody else may have an event on its descriptor. */
 enum listen_state listen_mend(
 	struct listener *listener, const struct conf_pool *pool, struct err *err);
+
+/* Nobody is let in any more, and it is not found any more, if nobody else has a use for it. Where
+ * that cannot be it stays open, for as few as the kernel permits. */
+enum listen_door listen_close(struct listener *listener);
 
 void listen_put(struct listen_set *set, struct listener *listener);
 

@@ -21,6 +21,7 @@
 #include "common/err.h"
 #include "common/log.h"
 #include "master/accessfile.h"
+#include "master/closing.h"
 #include "master/generation.h"
 #include "master/guard.h"
 #include "master/handover.h"
@@ -199,15 +200,34 @@ void pool_abort(struct pool *pool, uint64_t now)
 void pool_stop(struct pool *pool, uint64_t now)
 {
 	pool_abort(pool, now);
+	if (pool->current != NULL && !closing_is_underway(&pool->closing))
+		closing_begin(&pool->closing, pool->current, now);
+}
+
+static void end_closing(struct pool *pool, uint64_t now)
+{
 	handover_end(&pool->handover);
 	upkeep_leave(&pool->upkeep);
-	if (pool->current != NULL)
-		retire_generation(pool, pool->current, now);
+	retire_generation(pool, pool->current, now);
+	closing_end(&pool->closing, pool->current, &pool->roster);
 	pool->current = NULL;
+}
+
+static uint64_t follow_closing(struct pool *pool, uint64_t now)
+{
+	uint64_t next = UINT64_MAX;
+
+	if (closing_is_underway(&pool->closing) &&
+		closing_follow(&pool->closing, pool->current, &pool->roster,
+			pool->restart.policy.delay > 0, now, &next))
+		end_closing(pool, now);
+	return next;
 }
 
 void pool_cut(struct pool *pool, uint64_t now)
 {
+	if (closing_is_underway(&pool->closing))
+		end_closing(pool, now);
 	for (unsigned s = 1; s <= pool->roster.slots; s++)
 		if (pool->roster.members[s].watch != NULL)
 			watch_event(pool->roster.members[s].watch, LIFE_EV_CUT, now);
@@ -424,13 +444,14 @@ static uint64_t look_after(struct pool *pool, bool probing, uint64_t now)
 
 uint64_t pool_reconcile(struct pool *pool, uint64_t now)
 {
+	uint64_t closes = follow_closing(pool, now);
 	const struct guard_scene scene = { .base = pool->context->base,
 		.roster = &pool->roster,
-		.current = pool->current,
+		.current = closing_is_underway(&pool->closing) ? NULL : pool->current,
 		.next = pool->next,
 		.upkeep = &pool->upkeep,
 		.failing = pool->restart.policy.delay > 0 };
-	uint64_t next = guard_follow(&pool->guard, &scene, now);
+	uint64_t next = policy_earlier(closes, guard_follow(&pool->guard, &scene, now));
 
 	for (unsigned s = 1; s <= pool->roster.slots; s++)
 		if (pool->roster.members[s].watch != NULL)
@@ -455,12 +476,12 @@ uint64_t pool_reconcile(struct pool *pool, uint64_t now)
 
 bool pool_is_empty(const struct pool *pool)
 {
-	return roster_alive(&pool->roster) == 0;
+	return roster_alive(&pool->roster) == 0 && !closing_is_underway(&pool->closing);
 }
 
 bool pool_is_stopped(const struct pool *pool)
 {
-	return pool->current == NULL && pool->next == NULL;
+	return (pool->current == NULL && pool->next == NULL) || closing_is_underway(&pool->closing);
 }
 
 bool pool_uses(const struct pool *pool, unsigned number)

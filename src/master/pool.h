@@ -37,9 +37,10 @@ void pool_commit(struct pool *pool, uint64_t now);
 /* The next generation retires; the current one goes on. */
 void pool_abort(struct pool *pool, uint64_t now);
 
-/* No generation any more: all workers retire, listeners are given back. */
+/* No newcomers any more; when those in the queues are served all workers retire, and listeners are
+ * given back. */
 void pool_stop(struct pool *pool, uint64_t now);
-/* Kills every worker; after pool_stop(). */
+/* Kills every worker, whoever waits; after pool_stop(). */
 void pool_cut(struct pool *pool, uint64_t now);
 
 int pool_reopen(struct pool *pool, struct err *err);
@@ -57,7 +58,9 @@ bool pool_stopped(struct pool *pool, pid_t pid, int status, uint64_t now);
 /* Returns when it wants to be called next; UINT64_MAX: when something happens. */
 uint64_t pool_reconcile(struct pool *pool, uint64_t now);
 
+/* Nobody is left, and nobody waits. */
 bool pool_is_empty(const struct pool *pool);
+/* Or about to be. */
 bool pool_is_stopped(const struct pool *pool);
 /* Does a generation with that number still have workers, or serve? */
 bool pool_uses(const struct pool *pool, unsigned number);

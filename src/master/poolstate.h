@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "common/err.h"
+#include "master/closing.h"
 #include "master/guard.h"
 #include "master/handover.h"
 #include "master/restart.h"
@@ -36,6 +37,7 @@ struct pool {
 	struct err failure;         /* why next cannot become current; code 0: nothing yet */
 	uint64_t next_deadline;     /* when next must be ready */
 	struct restart restart;
+	struct closing closing;     /* before its workers leave for good */
 	struct generation *retired; /* old ones with workers left */
 	struct tally tally;
 	unsigned looked_at; /* the slot of the program that was looked at last, for the status */

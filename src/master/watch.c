@@ -204,6 +204,12 @@ enum life_action watch_event(struct watch *w, enum life_event event, uint64_t no
 	return step.action;
 }
 
+void watch_hurry(struct watch *w, uint64_t deadline)
+{
+	if (w->state == LIFE_RETIRING && deadline < w->deadline)
+		w->deadline = deadline;
+}
+
 static bool waits_for_connections(struct watch *w, uint64_t now)
 {
 	if (w->said_ready)

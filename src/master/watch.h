@@ -79,6 +79,9 @@ int watch_adopt(struct watch *watch, const struct watch_context *context);
 /* Feeds an event to the worker's life and carries out what follows from it. */
 enum life_action watch_event(struct watch *watch, enum life_event event, uint64_t now);
 
+/* It retires, and has no more time than until then. */
+void watch_hurry(struct watch *watch, uint64_t deadline);
+
 /* Is this a thread or process of its own that is traced? */
 bool watch_knows(const struct watch *watch, pid_t tid);
 /* It, or one that it knows, has stopped, as one does that is traced or was sent SIGSTOP. */

@@ -11,7 +11,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -123,12 +122,21 @@ static enum conn_list list_of(const struct conn *c)
 	return c->kept && conn_is_idle(c) ? CONN_KEPT : CONN_HEAD;
 }
 
+/* One that had no request yet, and has just come: that will be on its way. */
+static bool may_speak(const struct reception *r, const struct conn *c)
+{
+	uint64_t patience = r->crowd.patience[CONN_HEAD];
+
+	return !c->kept &&
+	       (c->deadline == 0 || clock_ms() < c->deadline - patience + RECEPTION_SILENT_MS);
+}
+
 /* It has no whole request: waits on, unless we leave and there is nobody to wait for. */
 static void settle(struct reception *r, struct conn *c)
 {
 	if ((r->leaving || r->resting) && !r->alone && reception_give(r, c))
 		return;
-	if (conn_is_idle(c) && r->leaving && r->alone)
+	if (conn_is_idle(c) && r->leaving && r->alone && !may_speak(r, c))
 		reception_drop(r, c);
 	else
 		hold(r, c, list_of(c));
@@ -211,13 +219,12 @@ void reception_expect(struct epoll_event *event, int listener)
 		.data.u64 = ((uint64_t)RECEPTION_LISTENER << 32) | (uint32_t)listener };
 }
 
-/* Nothing can be accepted: the listener was shut down by somebody who shares it, or descriptors or
- * memory are short. Both would make the loop spin. */
+/* Nothing can be accepted: the listener was shut down, by the master at the end or by somebody who
+ * shares it, or descriptors or memory are short. Both would make the loop spin. */
 static void mend_accept(struct reception *r, int listener)
 {
 	if (errno == EINVAL) {
 		reception_ignore(r, listener);
-		fprintf(stderr, "a listener was shut down by another process\n");
 		return;
 	}
 	if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)

@@ -18,6 +18,7 @@ struct job;
 
 #define RECEPTION_EVENTS 16
 #define RECEPTION_CROWDED_MS 10 /* until siblings are tried again */
+#define RECEPTION_SILENT_MS 500 /* for the first byte, when we leave and nobody stays */
 
 /* What an event is about. Those with connections come first, in the order of their rank. */
 enum reception_source {

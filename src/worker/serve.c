@@ -341,7 +341,7 @@ static void serve_the_rest(struct server *s)
 {
 	struct reception *r = &s->reception;
 	struct epoll_event events[RECEPTION_EVENTS];
-	uint64_t now = clock_ms(), end = now + LEAVE_MS;
+	uint64_t now = clock_ms(), end = now + LEAVE_MS, silent = now + RECEPTION_SILENT_MS;
 	struct conn *c;
 
 	reception_ignore(r, s->signals);
@@ -349,6 +349,10 @@ static void serve_the_rest(struct server *s)
 	for (; now < end; now = clock_ms()) {
 		int limit = offer_again(s) ? RECEPTION_CROWDED_MS : (int)(end - now);
 
+		if (r->alone && now >= silent)
+			part_with_list(s, CONN_HEAD);
+		else if (now < silent && limit > (int)(silent - now))
+			limit = (int)(silent - now);
 		if (r->crowd.count == 0)
 			break;
 		int n = wait_for_events(s, events, limit);
@@ -375,8 +379,12 @@ static void leave_connections(struct server *s)
 			part_with(s, c);
 	}
 	reception_ignore(r, job->handover[1]);
-	if (!r->alone && !r->resting && (c = reception_receive(r, job->handover[1])) != NULL)
+	/* What siblings gave away is lost if the last of all does not take it. */
+	while (!r->resting && (c = reception_receive(r, job->handover[1])) != NULL) {
 		part_with(s, c);
+		if (!r->alone)
+			break;
+	}
 	part_with_all(s);
 	serve_the_rest(s);
 }
