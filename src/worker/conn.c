@@ -33,9 +33,16 @@ struct conn *conn_new(int fd, unsigned max_conns, unsigned max_reqs)
 	return c;
 }
 
-void conn_free(struct conn *c)
+void conn_close(struct conn *c)
 {
 	close(c->fd);
+	c->fd = -1;
+}
+
+void conn_free(struct conn *c)
+{
+	if (c->fd >= 0)
+		close(c->fd);
 	free(c->head);
 	free(c->raw);
 	free(c);

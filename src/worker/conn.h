@@ -59,8 +59,9 @@ enum conn_state {
 
 /* NULL: no memory. Takes fd. */
 struct conn *conn_new(int fd, unsigned max_conns, unsigned max_reqs);
-/* Closes it. */
+/* Closes it, unless that has been done. */
 void conn_free(struct conn *c);
+void conn_close(struct conn *c);
 
 /* Reads what is there. max_head: of bytes of FCGI_PARAMS; more are refused with an answer. */
 enum conn_state conn_read(struct conn *c, struct conn_input *input, size_t max_head);
