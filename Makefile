@@ -24,7 +24,7 @@ ALL_CFLAGS = -std=c11 $(DEFINES) -Isrc $(WARNINGS) $(HARDEN) $(FORTIFY) $(CFLAGS
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(LDFLAGS)
 CTL_LIBS = -lcurl -ljansson -lncursesw -ltinfo
 LIBS     = -lini_config -lbasicobjects -lref_array -lcollection \
-	-levent_extra -levent_core -ljansson -lbsd -lfcgi
+	-levent_extra -levent_core -ljansson -lbsd -lfcgi -pthread
 
 B       := build
 SOURCES := $(sort $(wildcard src/*.c src/*/*.c))

@@ -84,7 +84,12 @@ void reception_drop(struct reception *r, struct conn *c)
 	crowd_take(&r->crowd, c);
 	if (c->watched)
 		reception_ignore(r, c->fd);
-	conn_free(c);
+	if (r->gone == NULL) {
+		conn_free(c);
+		return;
+	}
+	conn_close(c);
+	TAILQ_INSERT_TAIL(r->gone, c, link);
 }
 
 /* Waits in the crowd for its next bytes. */

@@ -31,6 +31,7 @@
 #include "worker/conn.h"
 #include "worker/kept.h"
 #include "worker/module.h"
+#include "worker/porter.h"
 #include "worker/reception.h"
 #include "worker/report.h"
 #include "worker/request.h"
@@ -56,6 +57,7 @@ struct server {
 	uint64_t asked;   /* ms: when events were asked for */
 	const char *title;
 	struct reception reception;
+	struct porter porter;
 };
 
 /* What ps(1) shows. */
@@ -175,7 +177,9 @@ static void serve_request(struct server *s, struct conn *c)
 	set_title(s, busy);
 	board_hold(s->seat, r->crowd.count + 1);
 	note_begin(s);
+	porter_begin(&s->porter);
 	enum request_end end = request_serve(s->app, s->seat, c, &r->input);
+	porter_end(&s->porter);
 	note_end(s);
 	if (end == REQUEST_SHUT)
 		reception_linger(r, c);
@@ -411,6 +415,7 @@ void serve(const struct job *job, const struct board_seat *seat, struct accesslo
 			strerror(errno));
 	if (prctl(PR_SET_PDEATHSIG, ORPHAN_SIGNAL, 0, 0, 0) != 0 || getppid() != job->master)
 		_exit(EX_TEMPFAIL);
+	porter_init(&s->porter, job, seat, &s->reception);
 	start_application(s);
 	set_title(s, idle);
 	report_ready(job->start_fd);

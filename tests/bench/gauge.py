@@ -1,5 +1,7 @@
 """What is measured from outside: time on a processor, memory, wake-ups, system calls; and medians."""
 
+import contextlib
+import os
 import re
 import shutil
 import signal
@@ -22,9 +24,17 @@ def read_proc(pid, name):
         return ""
 
 
+def read_threads(pids, name):
+    """What this file says of each of their threads."""
+    for pid in pids:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for thread in os.listdir("/proc/%d/task" % pid):
+                yield read_proc(pid, "task/%s/%s" % (thread, name))
+
+
 def cpu_ns(pids):
     """On a processor, all of them together: the figure that other load on the machine spares."""
-    return sum(int((read_proc(pid, "schedstat") or "0").split()[0]) for pid in pids)
+    return sum(int((text or "0").split()[0]) for text in read_threads(pids, "schedstat"))
 
 
 def pss_kib(pids):
@@ -38,8 +48,8 @@ def pss_kib(pids):
 
 
 def wakeups(pids):
-    found = (re.search(r"^voluntary_ctxt_switches:\s+(\d+)", read_proc(pid, "status"), re.M)
-             for pid in pids)
+    found = (re.search(r"^voluntary_ctxt_switches:\s+(\d+)", text, re.M)
+             for text in read_threads(pids, "status"))
     return sum(int(m.group(1)) for m in found if m)
 
 

@@ -12,6 +12,7 @@ workers and gate, and of nginx where it stands in front.
 """
 
 import contextlib
+import glob
 import os
 import re
 import shutil
@@ -57,8 +58,9 @@ def children(pid):
 def cpu_ns(pids):
     total = 0
     for pid in pids:
-        with contextlib.suppress(OSError), open("/proc/%d/schedstat" % pid, encoding="ascii") as f:
-            total += int(f.read().split()[0])
+        for path in glob.glob("/proc/%d/task/*/schedstat" % pid):
+            with contextlib.suppress(OSError), open(path, encoding="ascii") as f:
+                total += int(f.read().split()[0])
     return total
 
 

@@ -11,8 +11,12 @@ from daemon import children, read, status, wait_for
 from load import Load, Numbers
 
 
+def threads(pid):
+    return [int(t) for t in os.listdir("/proc/%d/task" % pid)]
+
+
 def switches(pid):
-    return int(status(pid, "voluntary_ctxt_switches"))
+    return sum(int(status(t, "voluntary_ctxt_switches")) for t in threads(pid))
 
 
 def pss(pid):
@@ -27,12 +31,18 @@ def test_idle_daemon_is_asleep(daemon, apps):
     daemon.start()
     for _ in range(20):
         fcgi.get(daemon.sock), fcgi.get(daemon.dir + "/two.sock")
+    kept = [fcgi.Connection(daemon.sock) for _ in range(8)]
+    for c in kept * 2:
+        c.request(keep=True)
     everyone = [daemon.pid, *daemon.workers()]
     assert len(everyone) == 9
+    assert max(len(threads(p)) for p in everyone) == 2  # the porter sleeps as well
     time.sleep(0.2)  # what the last request still does
     before = {p: switches(p) for p in everyone}
     time.sleep(10)  # the time is what is measured here
     assert {p: switches(p) - before[p] for p in everyone} == {p: 0 for p in everyone}
+    for c in kept:
+        c.close()
 
 
 @pytest.mark.quick

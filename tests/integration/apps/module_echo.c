@@ -1,13 +1,16 @@
 /* A module for tests: answers with the body it got, byte for byte. Parameters: SLEEP_MS waits
  * between reading and answering, UNTIL waits there for a file to appear, NOREAD leaves the body
  * unread, HEAD is a line of the answer's head, LEAK keeps a megabyte, CRASH aborts, PRINT goes to
- * stderr, SHARED counts in cell 1 of the pool's memory, PID asks for X-Pid; X-Error tells of a body
- * that was cut. Arguments: "fail" makes start fail. */
+ * stderr, SHARED counts in cell 1 of the pool's memory, PID asks for X-Pid, FORK has a child end
+ * meanwhile, MORE_PROCESSES lifts the limit of processes; X-Error tells of a body that was cut.
+ * Arguments: "fail" makes start fail. */
 #include <preforkd_app.h>
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -49,6 +52,28 @@ static void wait_for_file(const char *path)
 		nanosleep(&moment, NULL);
 }
 
+static void have_a_child(void)
+{
+	pid_t child = fork();
+
+	if (child == 0) {
+		free(malloc(100000));
+		_exit(0);
+	}
+	if (child > 0)
+		waitpid(child, NULL, 0);
+}
+
+static void lift_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NPROC, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NPROC, &limit);
+	}
+}
+
 /* Each one knows the one before it: nothing is lost to an analyzer, and nothing is freed. */
 static void keep_a_megabyte(void)
 {
@@ -77,6 +102,10 @@ static int handle(FCGX_Request *request)
 		if (nanosleep(&wait, NULL) != 0)
 			FCGX_PutS("X-Interrupted: yes\r\n", request->out);
 	}
+	if (FCGX_GetParam("MORE_PROCESSES", request->envp) != NULL)
+		lift_limit();
+	if (FCGX_GetParam("FORK", request->envp) != NULL)
+		have_a_child();
 	if (FCGX_GetParam("LEAK", request->envp) != NULL)
 		keep_a_megabyte();
 	if (print != NULL)
