@@ -31,7 +31,6 @@
 #include "master/policy.h"
 #include "master/poolstate.h"
 #include "master/quota.h"
-#include "master/recycle.h"
 #include "master/restart.h"
 #include "master/retire.h"
 #include "master/roster.h"
