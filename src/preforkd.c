@@ -243,6 +243,7 @@ int main(int argc, char **argv)
 	int code;
 
 	daemon_fill_standard();
+	setvbuf(stdout, NULL, _IOLBF, 0); /* that of workers, which inherit it, is a pipe */
 	signal(SIGXFSZ, SIG_IGN); /* a log at its limit must not end us: a write then fails */
 	if (origin_remember(&origin, argv, environ) != 0)
 		return EX_OSERR;

@@ -19,6 +19,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/private.h"
+
 /* A page is the unit of sharing: the system's, where that is larger. */
 #define PAGE 4096u
 #define CONNECTIONS_MAX 65536u
@@ -70,11 +72,17 @@ struct board {
 	struct place *places; /* by slot; 0 is the application's */
 };
 
+/* Asked for once, by the master: its workers need not ask. */
 static size_t page_stride(void)
 {
-	long size = sysconf(_SC_PAGESIZE);
+	static size_t stride;
 
-	return size > (long)PAGE ? (size_t)size : PAGE;
+	if (stride == 0) {
+		long size = sysconf(_SC_PAGESIZE);
+
+		stride = size > (long)PAGE ? (size_t)size : PAGE;
+	}
+	return stride;
 }
 
 /* Its size is for good. */
@@ -99,15 +107,25 @@ static void drop_page(struct place *place)
 		close(place->fd);
 }
 
+static size_t places_size(const struct board *board)
+{
+	return (board->slots + 1u) * sizeof(*board->places);
+}
+
 int board_grow(struct board *board, unsigned slots)
 {
 	struct place *places;
 
-	if (slots <= board->slots)
+	if (slots <= board->slots && board->places != NULL)
 		return 0;
-	places = reallocarray(board->places, slots + 1u, sizeof(*places));
+	places = private_alloc((slots + 1u) * sizeof(*places));
 	if (places == NULL)
 		return -1;
+	if (board->places != NULL)
+		memcpy(places, board->places, places_size(board));
+	else
+		places[0].fd = -1;
+	private_free(board->places, places_size(board));
 	for (unsigned s = board->slots + 1; s <= slots; s++)
 		places[s] = (struct place){ .fd = -1 };
 	board->places = places;
@@ -120,15 +138,8 @@ static struct board *new_board(unsigned slots)
 {
 	struct board *board = calloc(1, sizeof(*board));
 
-	if (board == NULL)
-		return NULL;
-	board->places = calloc(1, sizeof(*board->places));
-	if (board->places != NULL) {
-		board->places[0].fd = -1;
-		if (board_grow(board, slots) == 0)
-			return board;
-	}
-	free(board->places);
+	if (board == NULL || board_grow(board, slots) == 0)
+		return board;
 	free(board);
 	return NULL;
 }
@@ -139,7 +150,7 @@ void board_destroy(struct board *board)
 		return;
 	for (unsigned s = 0; s <= board->slots; s++)
 		drop_page(&board->places[s]);
-	free(board->places);
+	private_free(board->places, places_size(board));
 	free(board);
 }
 

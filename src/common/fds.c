@@ -3,19 +3,25 @@
  */
 #include "common/fds.h"
 
-#include <stdlib.h>
 #include <unistd.h>
 
-static int by_number(const void *a, const void *b)
+/* A dozen; qsort(3) would be one more page of the C library for each worker to get. */
+static void sort(int *numbers, size_t count)
 {
-	return *(const int *)a - *(const int *)b;
+	for (size_t i = 1; i < count; i++)
+		for (size_t j = i; j > 0 && numbers[j] < numbers[j - 1]; j--) {
+			int larger = numbers[j - 1];
+
+			numbers[j - 1] = numbers[j];
+			numbers[j] = larger;
+		}
 }
 
 int fds_close_others(int *keep, size_t count)
 {
 	unsigned from = STDERR_FILENO + 1;
 
-	qsort(keep, count, sizeof(*keep), by_number);
+	sort(keep, count);
 	for (size_t i = 0; i < count; i++) {
 		if (keep[i] < (int)from)
 			continue;

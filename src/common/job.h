@@ -28,6 +28,7 @@ struct job {
 	int bell_fd;           /* in-process: eventfd(2) that wakes the master; else -1 */
 	uint64_t max_requests; /* in-process: after so many it takes no more; 0: no limit */
 	uint64_t max_memory;   /* in-process: the same for its resident size, bytes; 0: no limit */
+	int null_fd;           /* /dev/null */
 	int output_fd;         /* becomes 1 and 2; -1: /dev/null */
 	int start_fd;          /* the start pipe's write end, close-on-exec */
 	int lifeline_fd;       /* read end of a pipe that ends with the master */

@@ -7,13 +7,13 @@
 
 #include <limits.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 
 #include "common/board.h"
 #include "common/conf.h"
 #include "common/err.h"
+#include "common/private.h"
 #include "master/generation.h"
 #include "master/listen.h"
 #include "master/output.h"
@@ -333,7 +333,7 @@ static int take_seat(struct pool *pool, struct watch *w, struct seat *seat, stru
 static int restore_member(
 	struct pool *pool, struct state_in *in, const struct carry_scene *scene, struct err *err)
 {
-	struct watch *w = calloc(1, sizeof(*w));
+	struct watch *w = private_alloc(sizeof(*w));
 	struct seat seat = { .member.old_at = UINT64_MAX };
 
 	if (w == NULL)
@@ -342,7 +342,7 @@ static int restore_member(
 	if (state_take(in, "worker", watch_rows, w, err) != 0 ||
 		state_take(in, "seat", seat_rows, &seat, err) != 0 ||
 		take_seat(pool, w, &seat, err) != 0) {
-		free(w);
+		private_free(w, sizeof(*w));
 		return -1;
 	}
 	if (watch_adopt(w, scene->context) != 0)

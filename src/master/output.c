@@ -17,6 +17,7 @@
 #include "common/conf.h"
 #include "common/err.h"
 #include "common/log.h"
+#include "common/private.h"
 #include "master/lines.h"
 #include "master/state.h"
 
@@ -153,7 +154,7 @@ static void on_readable(int fd, short what, void *arg)
 
 struct output *output_attach(struct output_sink *sink, struct event_base *base, int fd, pid_t pid)
 {
-	struct output *o = calloc(1, sizeof(*o));
+	struct output *o = private_alloc(sizeof(*o));
 
 	if (o == NULL)
 		return NULL;
@@ -164,7 +165,7 @@ struct output *output_attach(struct output_sink *sink, struct event_base *base, 
 	if (o->event == NULL || event_add(o->event, NULL) != 0) {
 		if (o->event != NULL)
 			event_free(o->event);
-		free(o);
+		private_free(o, sizeof(*o));
 		return NULL;
 	}
 	return o;
@@ -187,7 +188,7 @@ void output_detach(struct output *o)
 	if (last.bytes != NULL)
 		emit(o, &last);
 	close(o->fd);
-	free(o);
+	private_free(o, sizeof(*o));
 }
 
 void output_save(const struct output *o, struct state_out *out)

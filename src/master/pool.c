@@ -26,12 +26,12 @@
 #include "master/guard.h"
 #include "master/handover.h"
 #include "master/listen.h"
+#include "master/muster.h"
 #include "master/obituary.h"
 #include "master/output.h"
 #include "master/policy.h"
 #include "master/poolstate.h"
 #include "master/quota.h"
-#include "master/recycle.h"
 #include "master/restart.h"
 #include "master/retire.h"
 #include "master/roster.h"
@@ -41,7 +41,6 @@
 #include "master/watch.h"
 
 #define DEADLINE_GRACE 1000 /* ms beyond the time that each single worker has */
-#define STARTS_PER_TURN 32  /* then the loop sees to signals and output before it goes on */
 
 struct pool *pool_new(
 	const char *name, const struct watch_context *context, struct listen_set *listeners)
@@ -328,53 +327,6 @@ bool pool_died(struct pool *pool, pid_t pid, int status, uint64_t now)
 	return true;
 }
 
-static int start_member(struct pool *pool, struct generation *g, uint64_t now, struct err *err)
-{
-	bool command = g->conf->kind == CONF_COMMAND;
-	size_t listener = pool->upkeep.hungry < g->listener_count && g == pool->current
-				  ? pool->upkeep.hungry
-				  : roster_poorest_listener(&pool->roster, g);
-	struct recycle_limits limits;
-	unsigned slot = roster_free_slot(&pool->roster);
-
-	if (slot == 0)
-		return err_set(err, EX_OSERR, "pool %s: no slot is free", pool->name);
-	if (!command) {
-		if (board_prepare(pool->board, slot) != 0)
-			return err_set(err, EX_OSERR, "pool %s: cannot make a page: %s", pool->name,
-				strerror(errno));
-		board_listen(pool->board, slot); /* nobody may look until its first request */
-	}
-	accessfile_mend(&g->access);
-	recycle_draw(g->conf, now, &limits);
-	struct watch_seat seat = { .conf = g->conf,
-		.slot = slot,
-		.listeners = command ? &g->listener_fds[listener] : g->listener_fds,
-		.listener_count = command ? 1 : g->listener_count,
-		.shared_fd = command ? -1 : board_fd(pool->board, 0),
-		.board_fd = command ? -1 : board_fd(pool->board, slot),
-		.handover = pool->handover.fds,
-		.bell_fd = command ? -1 : pool->bell,
-		.access_fd = g->access.ends[1],
-		.max_requests = limits.max_requests,
-		.max_memory = limits.max_memory,
-		.sink = g->sink };
-	struct watch *w = watch_start(pool->context, &seat, now, err);
-	if (w == NULL)
-		return -1;
-	w->listener = listener;
-	pool->roster.members[slot] = (struct member){ .watch = w,
-		.generation = g,
-		.old_at = limits.old_at,
-		.max_memory = command ? limits.max_memory : 0 };
-	g->workers++;
-	pool->tally.spawned++;
-	char next[48];
-	snprintf(next, sizeof(next), "replaced by %d", (int)w->pid);
-	obituary_tell(&pool->restart.obituary, next);
-	return 0;
-}
-
 /* Starts what is missing of one generation, as far as policy and the limit allow. */
 static uint64_t fill(
 	struct pool *pool, struct generation *g, unsigned limit, bool probing, uint64_t now)
@@ -389,19 +341,14 @@ static uint64_t fill(
 		policy_start(&pool->restart.policy, g->want - have, g->want, probing, now, &next);
 	if (living + n > limit)
 		n = living < limit ? limit - living : 0; /* a death wakes us */
-	for (unsigned i = 0; i < n; i++) {
-		if (i == STARTS_PER_TURN)
-			return now;
-		if (start_member(pool, g, now, &err) == 0)
-			continue;
-		log_err("pool %s: cannot start a worker: %s", pool->name, err.text);
-		if (g == pool->next)
-			pool->failure = err;
-		else
-			policy_died(&pool->restart.policy, POLICY_FAILED_START, g->want, now, now);
-		return now + POLICY_DELAY_MIN;
-	}
-	return next;
+	if (muster(pool, g, n < MUSTER_MOST ? n : MUSTER_MOST, now, &err) == 0)
+		return n > MUSTER_MOST ? now : next;
+	log_err("pool %s: cannot start a worker: %s", pool->name, err.text);
+	if (g == pool->next)
+		pool->failure = err;
+	else
+		policy_died(&pool->restart.policy, POLICY_FAILED_START, g->want, now, now);
+	return now + POLICY_DELAY_MIN;
 }
 
 /* Workers that are killed again and again before all are ready must not hold a reload for ever. */

@@ -5,12 +5,17 @@
 #include "master/roster.h"
 
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/conf.h"
+#include "common/private.h"
 #include "master/generation.h"
 #include "master/watch.h"
+
+static size_t table_size(const struct roster *roster)
+{
+	return (roster->slots + 1u) * sizeof(*roster->members);
+}
 
 int roster_grow(struct roster *roster, unsigned slots)
 {
@@ -18,12 +23,12 @@ int roster_grow(struct roster *roster, unsigned slots)
 
 	if (slots <= roster->slots)
 		return 0;
-	members = calloc(slots + 1u, sizeof(*members));
+	members = private_alloc((slots + 1u) * sizeof(*members));
 	if (members == NULL)
 		return -1;
 	if (roster->members != NULL)
-		memcpy(members, roster->members, (roster->slots + 1u) * sizeof(*members));
-	free(roster->members);
+		memcpy(members, roster->members, table_size(roster));
+	private_free(roster->members, table_size(roster));
 	roster->members = members;
 	roster->slots = slots;
 	return 0;
@@ -31,7 +36,7 @@ int roster_grow(struct roster *roster, unsigned slots)
 
 void roster_free(struct roster *roster)
 {
-	free(roster->members);
+	private_free(roster->members, table_size(roster));
 	*roster = (struct roster){ 0 };
 }
 
@@ -51,9 +56,9 @@ struct member *roster_find_owner(const struct roster *roster, pid_t tid)
 	return NULL;
 }
 
-unsigned roster_free_slot(const struct roster *roster)
+unsigned roster_free_slot(const struct roster *roster, unsigned after)
 {
-	for (unsigned s = 1; s <= roster->slots; s++)
+	for (unsigned s = after + 1; s <= roster->slots; s++)
 		if (roster->members[s].watch == NULL)
 			return s;
 	return 0;

@@ -47,8 +47,8 @@ void roster_free(struct roster *roster);
 struct member *roster_find(const struct roster *roster, pid_t pid);
 /* The worker that a thread or process belongs to which is traced; NULL: none. */
 struct member *roster_find_owner(const struct roster *roster, pid_t tid);
-/* 0: none is free. */
-unsigned roster_free_slot(const struct roster *roster);
+/* The first behind that one, 0: of all. 0: none is free. */
+unsigned roster_free_slot(const struct roster *roster, unsigned after);
 
 /* The worker, if it serves for this generation, is to stay, and was last seen without work; NULL:
  * not so. */

@@ -10,7 +10,6 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -18,6 +17,7 @@
 #include "common/conf.h"
 #include "common/err.h"
 #include "common/log.h"
+#include "common/private.h"
 #include "master/look.h"
 #include "master/output.h"
 #include "master/retire.h"
@@ -67,10 +67,10 @@ static void on_start_pipe(int fd, short what, void *arg)
 }
 
 /* Both ends close on exec; the ends of the output are never waited for. */
-static int make_pipes(struct watch *w, struct job *job, int *output_read, struct err *err)
+static int make_pipes(struct watch_start *s, struct err *err)
 {
 	int start[2], output[2] = { -1, -1 };
-	bool wanted = strcmp(w->conf->output, "null") != 0;
+	bool wanted = strcmp(s->watch->conf->output, "null") != 0;
 
 	if (pipe2(start, O_CLOEXEC | O_NONBLOCK) != 0)
 		return err_set(err, EX_OSERR, "cannot make a pipe: %s", strerror(errno));
@@ -81,10 +81,10 @@ static int make_pipes(struct watch *w, struct job *job, int *output_read, struct
 		close(start[1]);
 		return err_set(err, EX_OSERR, "cannot make a pipe: %s", strerror(reason));
 	}
-	w->start_fd = start[0];
-	job->start_fd = start[1];
-	*output_read = output[0];
-	job->output_fd = output[1];
+	s->watch->start_fd = start[0];
+	s->job.start_fd = start[1];
+	s->output_read = output[0];
+	s->job.output_fd = output[1];
 	return 0;
 }
 
@@ -97,16 +97,18 @@ int watch_adopt(struct watch *w, const struct watch_context *context)
 	return w->start_event == NULL ? -1 : event_add(w->start_event, NULL);
 }
 
-static int follow_pipes(struct watch *w, const struct watch_context *context,
-	const struct watch_seat *seat, int output_read)
+static int follow_pipes(
+	struct watch_start *s, const struct watch_context *context, struct output_sink *sink)
 {
+	struct watch *w = s->watch;
+
 	if (watch_adopt(w, context) != 0)
 		return -1;
-	if (output_read < 0)
+	if (s->output_read < 0)
 		return 0;
-	w->output = output_attach(seat->sink, context->base, output_read, w->pid);
+	w->output = output_attach(sink, context->base, s->output_read, w->pid);
 	if (w->output == NULL)
-		close(output_read);
+		close(s->output_read);
 	return w->output == NULL ? -1 : 0;
 }
 
@@ -115,10 +117,10 @@ static int stop_signal(const struct watch *w)
 	return w->conf->kind == CONF_COMMAND ? w->conf->stop_signal : SIGTERM;
 }
 
-struct watch *watch_start(const struct watch_context *context, const struct watch_seat *seat,
-	uint64_t now, struct err *err)
+int watch_prepare(struct watch_start *s, const struct watch_context *context,
+	const struct watch_seat *seat, struct err *err)
 {
-	struct job job = { .pool = seat->conf,
+	s->job = (struct job){ .pool = seat->conf,
 		.slot = seat->slot,
 		.master = getpid(),
 		.listeners = seat->listeners,
@@ -128,47 +130,61 @@ struct watch *watch_start(const struct watch_context *context, const struct watc
 		.handover = { seat->handover[0], seat->handover[1] },
 		.bell_fd = seat->bell_fd,
 		.access_fd = seat->access_fd,
+		.null_fd = seat->null_fd,
 		.max_requests = seat->max_requests,
 		.max_memory = seat->max_memory,
 		.lifeline_fd = context->lifeline_fd,
 		.nofile = context->nofile,
 		.environ = context->environ };
-	struct watch *w = calloc(1, sizeof(*w));
-	int output_read = -1;
+	struct watch *w = s->watch = private_alloc(sizeof(*w));
 
-	if (w == NULL) {
-		err_set(err, EX_OSERR, "out of memory");
-		return NULL;
-	}
+	if (w == NULL)
+		return err_set(err, EX_OSERR, "out of memory");
 	w->conf = seat->conf;
 	w->slot = seat->slot;
-	w->start_fd = -1;
-	if (make_pipes(w, &job, &output_read, err) != 0) {
-		free(w);
-		return NULL;
-	}
-	w->pid = spawn(context->body, &job);
-	int reason = errno;
-	close(job.start_fd);
-	if (job.output_fd >= 0)
-		close(job.output_fd);
-	if (w->pid < 0) {
-		if (output_read >= 0)
-			close(output_read);
-		watch_free(w);
-		err_set(err, EX_OSERR, "cannot fork: %s", strerror(reason));
-		return NULL;
-	}
 	w->state = LIFE_STARTING;
+	w->start_fd = -1;
+	if (make_pipes(s, err) == 0)
+		return 0;
+	private_free(w, sizeof(*w));
+	return -1;
+}
+
+int watch_fork(struct watch_start *s, const struct watch_context *context)
+{
+	s->watch->pid = spawn(context->body, &s->job);
+	return s->watch->pid < 0 ? -1 : 0;
+}
+
+static void close_worker_ends(const struct watch_start *s)
+{
+	close(s->job.start_fd);
+	if (s->job.output_fd >= 0)
+		close(s->job.output_fd);
+}
+
+void watch_abandon(struct watch_start *s)
+{
+	close_worker_ends(s);
+	if (s->output_read >= 0)
+		close(s->output_read);
+	watch_free(s->watch);
+}
+
+void watch_begin(struct watch_start *s, const struct watch_context *context,
+	struct output_sink *sink, uint64_t now)
+{
+	struct watch *w = s->watch;
+
+	close_worker_ends(s);
 	w->started = now;
 	w->deadline = now + w->conf->start_timeout;
 	w->look_at = now;
 	w->look_wait = LOOK_WAIT_MIN;
 	retire_init(&w->retire, w->pid, w->conf->kind != CONF_COMMAND, stop_signal(w),
-		seat->listeners[0]);
-	if (follow_pipes(w, context, seat, output_read) != 0)
+		s->job.listeners[0]);
+	if (follow_pipes(s, context, sink) != 0)
 		watch_event(w, LIFE_EV_LATE, now); /* cannot be followed: it ends and is replaced */
-	return w;
 }
 
 enum life_action watch_event(struct watch *w, enum life_event event, uint64_t now)
@@ -305,5 +321,5 @@ void watch_free(struct watch *w)
 	drop_start_pipe(w);
 	retire_end(&w->retire);
 	output_detach(w->output);
-	free(w);
+	private_free(w, sizeof(*w));
 }

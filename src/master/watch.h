@@ -65,12 +65,25 @@ struct watch_seat {
 	int shared_fd, board_fd;           /* -1: none */
 	const int *handover;               /* two descriptors; -1: none */
 	int bell_fd, access_fd;            /* -1: none */
+	int null_fd;                       /* /dev/null, until it was forked */
 	uint64_t max_requests, max_memory; /* of this worker, 0: no limit; inside preforkd */
-	struct output_sink *sink;
 };
 
-struct watch *watch_start(const struct watch_context *context, const struct watch_seat *seat,
-	uint64_t now, struct err *err);
+/* A start in three steps: workers that start together are forked one after the other, with nothing
+ * in between that would write to what each fork shares anew. */
+struct watch_start {
+	struct watch *watch;
+	struct job job;
+	int output_read; /* -1: nobody reads what it says */
+};
+/* On failure there is nothing to begin or to abandon. */
+int watch_prepare(struct watch_start *start, const struct watch_context *context,
+	const struct watch_seat *seat, struct err *err);
+/* -1 and errno on failure; then it is to be abandoned. */
+int watch_fork(struct watch_start *start, const struct watch_context *context);
+void watch_begin(struct watch_start *start, const struct watch_context *context,
+	struct output_sink *sink, uint64_t now);
+void watch_abandon(struct watch_start *start);
 
 /* For an upgrade: goes on to follow a worker that an earlier image has started; all fields but the
  * start pipe's event and the output are filled in. */

@@ -404,7 +404,6 @@ void serve(const struct job *job, const struct board_seat *seat, struct accesslo
 	s->seat = seat;
 	s->log = log;
 	s->lucky = -1;
-	setvbuf(stdout, NULL, _IOLBF, 0);
 	set_title(s, starting);
 	if (arrange_signals(s) != 0 || reception_open(&s->reception, job) != 0 ||
 		reception_watch(&s->reception, s->signals, RECEPTION_SIGNAL, 0) != 0 ||
@@ -426,5 +425,9 @@ void serve(const struct job *job, const struct board_seat *seat, struct accesslo
 	leave_connections(s);
 	if (s->app->stop != NULL)
 		s->app->stop();
+	/* Nobody but a module has left anything to do at the end: what the libraries would clean up
+	 * is gone with the process, and each of their pages would be copied first. */
+	if (job->pool->kind != CONF_MODULE)
+		_exit(EXIT_SUCCESS);
 	exit(EXIT_SUCCESS);
 }

@@ -7,8 +7,8 @@
  */
 #include "worker/worker.h"
 
+#include <bsd/string.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/keyctl.h>
@@ -44,10 +44,9 @@ static void arrange_descriptors(const struct job *job)
 	int keep[CONF_LISTEN_MAX + 9];
 	size_t n = 0;
 	bool command = job->pool->kind == CONF_COMMAND;
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY);
-	int out = job->output_fd >= 0 ? job->output_fd : null;
+	int out = job->output_fd >= 0 ? job->output_fd : job->null_fd;
 
-	if (null < 0 || dup2(command ? job->listeners[0] : null, STDIN_FILENO) < 0 ||
+	if (dup2(command ? job->listeners[0] : job->null_fd, STDIN_FILENO) < 0 ||
 		dup2(out, STDOUT_FILENO) < 0 || dup2(out, STDERR_FILENO) < 0)
 		fail(job, EX_OSERR, "cannot arrange descriptors");
 	keep[n++] = job->start_fd;
@@ -169,6 +168,14 @@ static void keep_variable(char **environment, size_t *n, const char *name, char 
 		}
 }
 
+/* For most environments, on the stack of a function that never returns: to ask for memory is to
+ * copy several pages of the master's heap. */
+#define ROOM_VARIABLES 32
+struct room {
+	char *variables[ROOM_VARIABLES];
+	char home[128], user[64];
+};
+
 static size_t length_of(char *const *list)
 {
 	size_t n = 0;
@@ -191,21 +198,34 @@ static void set_variable(char **environment, size_t *n, char *entry)
 	environment[(*n)++] = entry;
 }
 
+/* NULL: there is no memory for one that does not fit. */
+static char *name_value(char *out, size_t size, const char *name, const char *value)
+{
+	char *other = NULL;
+
+	strlcpy(out, name, size);
+	if (strlcat(out, value, size) < size)
+		return out;
+	return asprintf(&other, "%s%s", name, value) < 0 ? NULL : other;
+}
+
 /* Cleared but for PATH, LANG and TZ of the master, HOME and USER of the pool's user, pass-env, env.
  */
-static char **make_environment(const struct job *job)
+static char **make_environment(const struct job *job, struct room *room)
 {
 	static const char *const kept[] = { "LANG", "TZ" };
-	const struct conf_pool *pool = job->pool;
-	size_t n = 0;
-	char **environment =
-		calloc(8 + length_of(pool->pass_env) + length_of(pool->env), sizeof(char *));
-	char *home = NULL, *user = NULL;
 	static char default_path[] = "PATH=" _PATH_STDPATH;
+	const struct conf_pool *pool = job->pool;
+	size_t n = 0, most = 8 + length_of(pool->pass_env) + length_of(pool->env);
+	char **environment =
+		most <= ROOM_VARIABLES ? room->variables : reallocarray(NULL, most, sizeof(char *));
 
-	if (environment == NULL ||
-		asprintf(&home, "HOME=%s", pool->home != NULL ? pool->home : "/") < 0 ||
-		asprintf(&user, "USER=%s", pool->user_name != NULL ? pool->user_name : "") < 0)
+	char *home = name_value(
+		room->home, sizeof(room->home), "HOME=", pool->home != NULL ? pool->home : "/");
+	char *user = name_value(room->user, sizeof(room->user),
+		"USER=", pool->user_name != NULL ? pool->user_name : "");
+
+	if (environment == NULL || home == NULL || user == NULL)
 		fail(job, EX_OSERR, "cannot make the environment");
 	keep_variable(environment, &n, "PATH", job->environ);
 	if (n == 0)
@@ -224,6 +244,7 @@ static char **make_environment(const struct job *job)
 	}
 	for (char **e = pool->env; e != NULL && *e != NULL; e++)
 		set_variable(environment, &n, *e);
+	environment[n] = NULL;
 	return environment;
 }
 
@@ -239,14 +260,15 @@ static void run_program(const struct job *job, char **environment)
 
 void worker_main(const struct job *job)
 {
-	static struct accesslog log;
+	struct room room;
+	struct accesslog log;
 	struct board_seat seat;
 	bool command = job->pool->kind == CONF_COMMAND;
 
 	arrange_descriptors(job);
 	if (!command && board_sit(job->shared_fd, job->board_fd, job->bell_fd, &seat) != 0)
 		fail(job, EX_OSERR, "cannot map the scoreboard");
-	char **environment = make_environment(job);
+	char **environment = make_environment(job, &room);
 	set_limits(job);
 	if (!command) {
 		environ = environment; /* the time zone is there */

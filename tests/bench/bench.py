@@ -36,6 +36,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PROGRAMS = {  # sources, and how they are linked
     "counter": (["counter.c"], ["-lfcgi"]),
     "limit": (["limit.c"], []),
+    "forks": (["forks.c"], []),
     "fcgiload": (["fcgiload.c", "answer.c"], ["-pthread"]),
     "napper.so": (["napper.c"], ["-shared", "-fPIC", "-lfcgi"]),
 }
@@ -238,6 +239,19 @@ class Bench:
             for kind in self.there:
                 if workers <= kind.most_workers:
                     self.scale(kind, workers)
+        self.results["forks"] = self.run_forks(MANY[-1]) if systems.AS_ROOT else None
+
+    def run_forks(self, workers):
+        """Milliseconds until so many were forked that need nothing, and that are and do what those
+        of preforkd are given and have to do."""
+        found = {"bare": [], "given": []}
+        for _ in range(SCALE_ROUNDS):
+            for kind, options in (("bare", []), ("given", ["-g"])):
+                done = subprocess.run(
+                    [os.path.join(self.directory, "forks"), *options, str(workers)], check=True,
+                    capture_output=True, text=True, timeout=systems.PATIENCE)
+                found[kind].append(json.loads(done.stdout)["forked"])
+        return {kind: gauge.summary(values) for kind, values in found.items()}
 
     def scale(self, kind, workers):
         starts, readies, stops, backs, pss = [], [], [], [], None

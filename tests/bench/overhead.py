@@ -13,6 +13,7 @@ workers and gate, and of nginx where it stands in front.
 
 import contextlib
 import glob
+import json
 import os
 import re
 import shutil
@@ -114,7 +115,8 @@ class System:
             rate, count = (re.search(word + r": +([\d.]+)", done.stdout).group(1)
                            for word in ("Requests per second", "Complete requests"))
         else:
-            rate, count = done.stdout.split()[:2]
+            found = json.loads(done.stdout)
+            rate, count = found["requests"] / found["seconds"], found["requests"]
         return float(rate), spent / int(count) / 1000
 
     def stop(self):

@@ -137,6 +137,12 @@ def goals(results):
          many[OURS]["start"]["median"] / many[LIMIT]["start"]["median"], 1.3)
     goal("1,000 workers ready, to a fork loop",
          many[OURS]["ready"]["median"] / many[LIMIT]["start"]["median"], 1.3)
+    if results["forks"]:  # no goal, but what the two above are to be seen beside
+        bare, given = (results["forks"][kind]["median"] for kind in ("bare", "given"))
+        out.append(["a fork loop that does what a worker must, to one that does nothing",
+                    "%.2f" % (given / bare), "", ""])
+        out.append(["1,000 workers alive, to a fork loop that does what they must",
+                    "%.2f" % (many[OURS]["start"]["median"] / given), "", ""])
     goal("1,000 workers stopped, ms", (many[OURS]["stop"] or {"median": 1e9})["median"], 200,
          form="%.0f")
     return table("What it should be", ["", "figure", "should be", "is it"], out)

@@ -238,4 +238,5 @@ def test_descriptors_do_not_grow(daemon, apps):
         assert daemon.reload().startswith("failed")
         with open(daemon.conf, "w", encoding="utf-8") as f:
             f.write(good)
+        wait_for(lambda: len(daemon.workers()) == 8, LIMIT)  # those of the reload are gone
     wait_for(lambda: settle() == first)

@@ -1,0 +1,16 @@
+/*
+ * private: memory of this process alone, for what it keeps about its children by the thousand.
+ *
+ * A child that fork(2) makes does not have it, and must not touch what is there.
+ */
+#ifndef PREFORKD_PRIVATE_H
+#define PREFORKD_PRIVATE_H
+
+#include <stddef.h>
+
+/* All zero; NULL and errno without memory. */
+void *private_alloc(size_t size);
+/* With the size that it was asked for with; NULL is allowed. */
+void private_free(void *memory, size_t size);
+
+#endif
