@@ -38,8 +38,8 @@ struct reception {
 	bool alone;        /* there are none */
 	bool pending_last; /* behind all other events */
 	struct crowd crowd;
-	struct crowd_list *gone;  /* of a thread that may free nothing, for what it drops; or NULL */
-	struct conn_input input;  /* of the connection that was read last */
+	struct crowd_list *gone; /* of a thread that may free nothing, for what it drops; or NULL */
+	struct conn_input input; /* of the connection that was read last */
 	uint8_t parcel[CONN_RAW]; /* what a sibling had read */
 };
 
