@@ -40,8 +40,8 @@ struct reception {
 	bool pending_last; /* behind all other events */
 	int trust;         /* that new connections say something at once; see reception.c */
 	struct crowd crowd;
-	struct crowd_list *gone;  /* of a thread that may free nothing, for what it drops; or NULL */
-	struct conn_input input;  /* of the connection that was read last */
+	struct crowd_list *gone; /* of a thread that may free nothing, for what it drops; or NULL */
+	struct conn_input input; /* of the connection that was read last */
 	uint8_t parcel[CONN_RAW]; /* what a sibling had read */
 };
 
