@@ -58,7 +58,7 @@ enum conn_state {
 };
 
 /* NULL: no memory. Takes fd. */
-struct conn *conn_new(int fd, unsigned max_conns, unsigned max_reqs);
+struct conn *conn_new(int fd, unsigned max_conns, unsigned max_reqs, unsigned roles);
 /* Closes it. */
 void conn_free(struct conn *c);
 
