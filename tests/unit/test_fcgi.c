@@ -1,11 +1,5 @@
 /* The record layer: what each record means, and that it never matters how the bytes are cut. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
 #include "fcgi_trace.h"
-#include <cmocka.h>
 
 static void test_request(void **unused)
 {
