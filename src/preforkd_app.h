@@ -32,9 +32,15 @@
 extern "C" {
 #endif
 
-/* Raised when struct preforkd_app or struct preforkd_app_env changes incompatibly. A worker refuses
- * a module with another number; with a start that fails so, the pool does not become ready. */
-#define PREFORKD_APP_ABI 1
+/* Raised when struct preforkd_app or struct preforkd_app_env changes. A worker loads modules of
+ * this number and of ABI 1, which had no roles, and refuses others; with a start that fails so, the
+ * pool does not become ready. */
+#define PREFORKD_APP_ABI 2
+
+/* What a web server may ask of an application (FastCGI specification 1.0, section 6). */
+#define PREFORKD_APP_RESPONDER 1u  /* answers a request of a client */
+#define PREFORKD_APP_AUTHORIZER 2u /* says whether a request is permitted; it sees no body */
+#define PREFORKD_APP_FILTER 4u     /* answers, and is sent a file of the server beside the body */
 
 /* What a worker tells its application. Valid from start until stop returns. */
 struct preforkd_app_env {
@@ -69,6 +75,12 @@ struct preforkd_app {
 	/* Called once before a worker that was asked to stop exits, may be NULL. Not called when
 	 * the worker is killed or crashes. */
 	void (*stop)(void);
+
+	/* The roles that handle serves, PREFORKD_APP_RESPONDER and its like or-ed together; 0 means
+	 * the responder. Which one a request has is in request->role (1, 2 or 3, as the
+	 * specification counts) and in FCGI_ROLE. One of another role never gets to handle: it is
+	 * answered with FCGI_UNKNOWN_ROLE. Read from ABI 2 on. */
+	uint32_t roles;
 };
 
 /* The one symbol that a module exports. */

@@ -20,7 +20,7 @@
 	"Content-Type: text/plain\r\n\r\n"                \
 	"the request has more parameters than max-head allows\n"
 
-struct conn *conn_new(int fd, unsigned max_conns, unsigned max_reqs)
+struct conn *conn_new(int fd, unsigned max_conns, unsigned max_reqs, unsigned roles)
 {
 	struct conn *c = calloc(1, sizeof(*c));
 
@@ -30,6 +30,7 @@ struct conn *conn_new(int fd, unsigned max_conns, unsigned max_reqs)
 	c->list = CONN_NOWHERE;
 	c->fcgi.max_conns = max_conns;
 	c->fcgi.max_reqs = max_reqs;
+	c->fcgi.roles = (uint8_t)roles;
 	return c;
 }
 
@@ -186,6 +187,8 @@ static enum conn_state take_event(struct conn *c, const struct fcgi_event *event
 		return CONN_WAITS;
 	case FCGI_BODY_SOME:
 	case FCGI_BODY_END:
+	case FCGI_DATA_SOME:
+	case FCGI_DATA_END:
 	case FCGI_BROKEN:
 		break;
 	}

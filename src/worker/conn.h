@@ -59,7 +59,7 @@ enum conn_state {
 };
 
 /* NULL: no memory. Takes fd. */
-struct conn *conn_new(int fd, unsigned max_conns, unsigned max_reqs);
+struct conn *conn_new(int fd, unsigned max_conns, unsigned max_reqs, unsigned roles);
 /* Closes it, if it is open. */
 void conn_free(struct conn *c);
 /* The client need not wait until the rest is done. Nothing is read or sent any more. */

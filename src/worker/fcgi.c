@@ -9,12 +9,11 @@
 #include <string.h>
 
 #define VERSION 1
-#define RESPONDER 1
 #define KEEP_CONN 1
 #define LONG_LENGTH 0x80u
 
-enum stage { STAGE_NONE, STAGE_PARAMS, STAGE_BODY, STAGE_READ };
-enum use { USE_SKIP, USE_BEGIN, USE_PARAMS, USE_BODY, USE_ASK, USE_UNKNOWN };
+enum stage { STAGE_NONE, STAGE_PARAMS, STAGE_BODY, STAGE_DATA, STAGE_READ };
+enum use { USE_SKIP, USE_BEGIN, USE_PARAMS, USE_BODY, USE_DATA, USE_ASK, USE_UNKNOWN };
 enum ask_step { ASK_NAME_LENGTH, ASK_VALUE_LENGTH, ASK_NAME, ASK_VALUE };
 
 /* What FCGI_GET_VALUES can ask for (4.1). */
@@ -167,10 +166,16 @@ static uint16_t record_id(const struct fcgi *f)
 	return (uint16_t)(f->header[2] << 8 | f->header[3]);
 }
 
+static bool is_served(const struct fcgi *f, unsigned role)
+{
+	return role >= FCGI_RESPONDER && role <= FCGI_FILTER && (f->roles & 1u << (role - 1)) != 0;
+}
+
 /* 5.1. One that asks for another role, or comes in between, is answered and forgotten. */
 static void begin(struct fcgi *f, struct fcgi_event *event)
 {
 	uint16_t id = record_id(f);
+	unsigned role = (unsigned)(f->begin[0] << 8 | f->begin[1]);
 	bool keep = (f->begin[2] & KEEP_CONN) != 0;
 
 	if (f->stage != STAGE_NONE) {
@@ -180,13 +185,14 @@ static void begin(struct fcgi *f, struct fcgi_event *event)
 			end_other(f, event, id, FCGI_CANT_MPX_CONN);
 		return;
 	}
-	if ((f->begin[0] << 8 | f->begin[1]) != RESPONDER) {
+	if (!is_served(f, role)) {
 		end_other(f, event, id, FCGI_UNKNOWN_ROLE);
 		if (!keep)
 			say(event, FCGI_REFUSED);
 		return;
 	}
 	f->id = id;
+	f->role = (uint8_t)role;
 	f->keep = keep;
 	f->stage = STAGE_PARAMS;
 	say(event, FCGI_BEGUN);
@@ -213,7 +219,11 @@ static enum use use_of_own(struct fcgi *f, struct fcgi_event *event)
 			return USE_SKIP;
 		break;
 	case FCGI_DATA:
-		return USE_SKIP; /* for filters */
+		if (f->stage == STAGE_DATA)
+			return USE_DATA;
+		if (f->role != FCGI_FILTER || f->stage == STAGE_READ)
+			return USE_SKIP;
+		break;
 	default:
 		break;
 	}
@@ -236,11 +246,29 @@ static enum use use_of(struct fcgi *f, struct fcgi_event *event)
 	return f->header[1] == FCGI_BEGIN_REQUEST ? USE_BEGIN : USE_SKIP;
 }
 
+/* A stream of the request has ended. An authorizer gets no other than its parameters (6.3); what
+ * its client sends all the same, and many send an empty FCGI_STDIN, is skipped. */
+static void end_stream(struct fcgi *f, struct fcgi_event *event)
+{
+	switch ((enum use)f->use) {
+	case USE_PARAMS:
+		f->stage = f->role == FCGI_AUTHORIZER ? STAGE_READ : STAGE_BODY;
+		say(event, FCGI_PARAM_END);
+		break;
+	case USE_BODY:
+		f->stage = f->role == FCGI_FILTER ? STAGE_DATA : STAGE_READ;
+		say(event, FCGI_BODY_END);
+		break;
+	default:
+		f->stage = STAGE_READ;
+		say(event, FCGI_DATA_END);
+		break;
+	}
+}
+
 /* The last byte of the content has been seen, or there is none. */
 static void close_record(struct fcgi *f, struct fcgi_event *event)
 {
-	bool empty = f->header[4] == 0 && f->header[5] == 0;
-
 	switch ((enum use)f->use) {
 	case USE_BEGIN:
 		if (f->begin_length == sizeof(f->begin))
@@ -255,16 +283,9 @@ static void close_record(struct fcgi *f, struct fcgi_event *event)
 		answer_unknown(f, event);
 		break;
 	case USE_PARAMS:
-		if (empty) {
-			f->stage = STAGE_BODY;
-			say(event, FCGI_PARAM_END);
-		}
-		break;
 	case USE_BODY:
-		if (empty) {
-			f->stage = STAGE_READ;
-			say(event, FCGI_BODY_END);
-		}
+	case USE_DATA:
+		end_stream(f, event); /* content is given away as it comes, so there was none */
 		break;
 	case USE_SKIP:
 		break;
@@ -290,14 +311,22 @@ static size_t read_header(struct fcgi *f, const uint8_t *bytes, size_t length, s
 	return n;
 }
 
+static bool is_stream(const struct fcgi *f)
+{
+	return f->use == USE_PARAMS || f->use == USE_BODY || f->use == USE_DATA;
+}
+
 static size_t read_content(
 	struct fcgi *f, const uint8_t *bytes, size_t length, struct fcgi_event *event)
 {
+	static const enum fcgi_event_kind some[] = { [USE_PARAMS] = FCGI_PARAM_SOME,
+		[USE_BODY] = FCGI_BODY_SOME,
+		[USE_DATA] = FCGI_DATA_SOME };
 	size_t n = f->content < length ? f->content : length;
 
 	f->content -= (uint32_t)n;
-	if (f->use == USE_PARAMS || f->use == USE_BODY) {
-		event->kind = f->use == USE_PARAMS ? FCGI_PARAM_SOME : FCGI_BODY_SOME;
+	if (is_stream(f)) {
+		event->kind = some[f->use];
 		event->bytes = bytes;
 		event->length = n;
 		return n;
@@ -346,7 +375,7 @@ size_t fcgi_next(struct fcgi *f, const uint8_t *bytes, size_t length, struct fcg
 void fcgi_forget(struct fcgi *f)
 {
 	f->stage = STAGE_NONE;
-	if (f->use == USE_PARAMS || f->use == USE_BODY)
+	if (is_stream(f))
 		f->use = USE_SKIP;
 }
 

@@ -32,16 +32,21 @@ enum fcgi_type {
 	FCGI_UNKNOWN_TYPE,
 };
 
+/* Numbers of the specification; the role R is served where 1 << (R - 1) is in roles. */
+enum fcgi_role { FCGI_RESPONDER = 1, FCGI_AUTHORIZER, FCGI_FILTER };
+
 /* protocolStatus of FCGI_END_REQUEST */
 enum fcgi_status { FCGI_REQUEST_COMPLETE, FCGI_CANT_MPX_CONN, FCGI_OVERLOADED, FCGI_UNKNOWN_ROLE };
 
 enum fcgi_event_kind {
 	FCGI_MORE,       /* all bytes are used, and nothing has happened */
-	FCGI_BEGUN,      /* a request: id and keep are its own from now on */
+	FCGI_BEGUN,      /* a request: id, role and keep are its own from now on */
 	FCGI_PARAM_SOME, /* bytes of FCGI_PARAMS */
 	FCGI_PARAM_END,  /* the head is whole */
 	FCGI_BODY_SOME,  /* bytes of FCGI_STDIN */
 	FCGI_BODY_END,
+	FCGI_DATA_SOME, /* bytes of FCGI_DATA, which only a filter gets, and after FCGI_STDIN */
+	FCGI_DATA_END,
 	FCGI_ABORTED, /* the client wants no answer any more; the request still has to be ended */
 	FCGI_REPLY,   /* bytes to send to the client as they are */
 	FCGI_REFUSED, /* the same, and then the connection is to be closed */
@@ -62,13 +67,15 @@ struct fcgi_ask {
 	unsigned found; /* bits of the values that are asked for */
 };
 
-/* All zero: a new connection. But for the first two only fcgi.c writes here. */
+/* A new connection: the first three are set, all else is zero. Only fcgi.c writes here then. */
 struct fcgi {
 	unsigned max_conns, max_reqs; /* what FCGI_GET_VALUES is told */
+	uint8_t roles;                /* those that are served; others get FCGI_UNKNOWN_ROLE */
 	uint8_t header[FCGI_HEADER];
 	uint8_t header_length;
 	uint8_t use;               /* what the record in hand is good for */
 	uint8_t stage;             /* how far the request is */
+	uint8_t role;              /* of the request */
 	bool keep;                 /* FCGI_KEEP_CONN of the request */
 	uint16_t id;               /* of the request */
 	uint32_t content, padding; /* of the record in hand, still to come */

@@ -245,7 +245,7 @@ static void mend_accept(struct reception *r, int listener)
 static struct conn *welcome(struct reception *r, int fd)
 {
 	unsigned reqs = r->job->pool->workers.max;
-	struct conn *c = conn_new(fd, reqs * r->most, reqs);
+	struct conn *c = conn_new(fd, reqs * r->most, reqs, r->roles);
 
 	if (c == NULL)
 		close(fd);

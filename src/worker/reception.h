@@ -34,6 +34,7 @@ struct reception {
 	const struct job *job;
 	int epoll;
 	unsigned most;     /* connections in the crowd */
+	unsigned roles;    /* of FastCGI, that the application serves */
 	bool resting;      /* nothing new is taken in, and what is here goes to siblings */
 	bool leaving;      /* the same, and what is idle is closed where there are none */
 	bool alone;        /* there are none */

@@ -3,6 +3,7 @@
  */
 #include "worker/request.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -102,11 +103,29 @@ static void on_expired(int signo)
 	_exit(EX_TEMPFAIL);
 }
 
+/* libfcgi looks once, whether descriptor 0 is a socket that listens, and remembers it. Where there
+ * is no descriptor for that, an application hears that it is run by CGI, and nothing worse. */
+static void show_a_listener(void)
+{
+	int given = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	int fd = given < 0 ? -1 : socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd >= 0 && dup2(fd, STDIN_FILENO) >= 0)
+		FCGX_IsCGI();
+	if (fd >= 0) {
+		dup2(given, STDIN_FILENO);
+		close(fd);
+	}
+	if (given >= 0)
+		close(given);
+}
+
 void request_init(const struct conf_pool *pool, struct accesslog *log)
 {
 	struct sigaction expired = { .sa_handler = on_expired, .sa_flags = SA_RESTART };
 
 	FCGX_Init();
+	show_a_listener();
 	access_log = log;
 	stream.receive_ms = pool->receive_timeout;
 	stream.send_ms = pool->send_timeout;
@@ -114,10 +133,21 @@ void request_init(const struct conf_pool *pool, struct accesslog *log)
 	sigaction(JOB_EXPIRED_SIGNAL, &expired, NULL);
 }
 
-/* libfcgi puts the role there too. False: no memory, or the parameters are cut. */
+/* libfcgi puts it there too. */
+static char *role_variable(unsigned role)
+{
+	static char responder[] = "FCGI_ROLE=RESPONDER";
+	static char authorizer[] = "FCGI_ROLE=AUTHORIZER";
+	static char filter[] = "FCGI_ROLE=FILTER";
+
+	if (role == FCGI_AUTHORIZER)
+		return authorizer;
+	return role == FCGI_FILTER ? filter : responder;
+}
+
+/* False: no memory, or the parameters are cut. */
 static bool make_environment(struct conn *conn)
 {
-	static char role[] = "FCGI_ROLE=RESPONDER";
 	int count = fcgi_count_pairs(conn->head, conn->head_length);
 
 	if (count < 0)
@@ -130,7 +160,7 @@ static bool make_environment(struct conn *conn)
 		environment = larger;
 		environment_room = (size_t)count + 2;
 	}
-	environment[0] = role;
+	environment[0] = role_variable(conn->fcgi.role);
 	fcgi_split_pairs(conn->head, conn->head_length, environment + 1);
 	environment[count + 1] = NULL;
 	return true;
@@ -155,10 +185,12 @@ static void describe(const struct board_seat *seat)
 	board_describe(seat, params_get(environment, "REQUEST_METHOD"), text);
 }
 
-/* The client has sent all that belongs to its request, padding included. */
+/* The client has sent all that belongs to its request, padding included. Of the request of an
+ * authorizer nobody knows: many clients end its FCGI_STDIN, which it has not. */
 static bool is_all_here(const struct conn *conn, const struct conn_input *input)
 {
-	return fcgi_is_read(&conn->fcgi) && fcgi_rest(&conn->fcgi) <= input->length - input->at;
+	return conn->fcgi.role != FCGI_AUTHORIZER && fcgi_is_read(&conn->fcgi) &&
+	       fcgi_rest(&conn->fcgi) <= input->length - input->at;
 }
 
 /* Closing a socket with unread bytes resets it, and so do bytes that arrive after the close: the
@@ -202,7 +234,7 @@ enum request_end request_serve(const struct preforkd_app *app, const struct boar
 	if (!make_environment(conn) || stream_open(&request, &stream) != 0)
 		return REQUEST_CLOSE;
 	request.requestId = conn->fcgi.id;
-	request.role = 1;
+	request.role = conn->fcgi.role;
 	request.envp = environment;
 	request.ipcFd = request.listen_sock = -1; /* there is nothing for libfcgi to close */
 	request.appStatus = 0;

@@ -124,6 +124,7 @@ static void start_application(struct server *s)
 	s->app = module_load(pool, why, sizeof(why));
 	if (s->app == NULL)
 		report_failure(s->job->start_fd, EX_UNAVAILABLE, "%s", why);
+	s->reception.roles = module_roles(s->app);
 	env.pool = pool->name;
 	env.worker = s->job->slot;
 	env.argv = pool->argv;

@@ -113,16 +113,23 @@ static void deliver(FCGX_Stream *stream, struct stream_pipe *pipe, const struct 
 
 	stream->rdNext = stream->stopUnget = end - event->length;
 	stream->wrNext = stream->stop = end;
-	pipe->bytes_in += event->length;
 }
 
+/* FCGX_StartFilterData() sets the type of the stream. It may do so before the body has been read,
+ * if that was closed; then the body is skipped. */
 static void take_event(FCGX_Stream *stream, struct stream_pipe *pipe, const struct fcgi_event *e)
 {
 	switch (e->kind) {
 	case FCGI_BODY_SOME:
-		deliver(stream, pipe, e);
+	case FCGI_DATA_SOME:
+		pipe->bytes_in += e->length;
+		if (data_of(stream)->type == (e->kind == FCGI_BODY_SOME ? FCGI_STDIN : FCGI_DATA))
+			deliver(stream, pipe, e);
 		break;
 	case FCGI_BODY_END:
+		stream->isClosed = data_of(stream)->type == FCGI_STDIN;
+		break;
+	case FCGI_DATA_END:
 		stream->isClosed = 1;
 		break;
 	case FCGI_REPLY:
@@ -146,7 +153,7 @@ static void fill(FCGX_Stream *stream)
 	struct conn_input *input = pipe->input;
 	struct fcgi_event event;
 
-	stream->rdNext = stream->stop;
+	stream->rdNext = stream->stopUnget = stream->stop; /* or FCGX_UnGetChar() meets new bytes */
 	if (fcgi_is_read(&pipe->conn->fcgi) || pipe->ended)
 		stream->isClosed = 1;
 	while (!stream->isClosed && stream->rdNext == stream->stop) {
@@ -177,19 +184,33 @@ static void look_at(struct stream_pipe *pipe, const unsigned char *bytes, size_t
 		answer_take(&pipe->answer, bytes, length);
 }
 
-/* One record of what has been written. */
+/* 5.3: a stream ends with an empty record. Of an error stream in which nothing was written there is
+ * none; that of the answer comes with the end of the request. */
+static size_t put_err_end(const struct stream_data *data, unsigned char *end)
+{
+	if (data->type != FCGI_STDERR || !data->is_anything_written)
+		return 0;
+	fcgi_put_header(end, FCGI_STDERR, data->pipe->conn->fcgi.id, 0);
+	return FCGI_HEADER;
+}
+
+/* One record of what has been written. close: nothing more will be. */
 static void empty(FCGX_Stream *stream, int close)
 {
 	struct stream_data *data = data_of(stream);
 	size_t length = (size_t)(stream->wrNext - data->buff) - FCGI_HEADER;
+	unsigned char *from = length > 0 ? data->buff : stream->wrNext;
+	size_t all = (size_t)(stream->wrNext - from);
 
-	(void)close;
 	if (stream->isClosed)
 		return;
 	if (data->type == FCGI_STDOUT)
 		look_at(data->pipe, data->buff + FCGI_HEADER, length);
 	fcgi_put_header(data->buff, (enum fcgi_type)data->type, data->pipe->conn->fcgi.id, length);
-	if (length > 0 && !send_all(data->pipe, data->buff, FCGI_HEADER + length)) {
+	data->is_anything_written |= length > 0;
+	if (close)
+		all += put_err_end(data, stream->wrNext);
+	if (all > 0 && !send_all(data->pipe, from, all)) {
 		fail(stream, errno);
 		return;
 	}
@@ -229,6 +250,9 @@ static void reset(FCGX_Stream *stream, FCGX_Request *request, struct stream_pipe
 
 	data->request = request;
 	data->pipe = pipe;
+	data->is_anything_written = 0;
+	if (stream->isReader)
+		data->type = FCGI_STDIN; /* FCGX_StartFilterData() has changed it, perhaps */
 	stream->isClosed = stream->wasFCloseCalled = stream->FCGI_errno = 0;
 	stream->wrNext = stream->isReader ? data->buff : data->buff + FCGI_HEADER;
 	stream->stop = stream->isReader ? data->buff : data->buff_stop;
@@ -264,7 +288,7 @@ static void skip_input(struct stream_pipe *pipe)
 		input->at +=
 			fcgi_next(f, input->bytes + input->at, input->length - input->at, &event);
 		pipe->ended = event.kind == FCGI_BROKEN;
-		if (event.kind == FCGI_BODY_SOME)
+		if (event.kind == FCGI_BODY_SOME || event.kind == FCGI_DATA_SOME)
 			pipe->bytes_in += event.length;
 		if (event.kind == FCGI_REPLY)
 			send_all(pipe, event.bytes, event.length);

@@ -18,12 +18,20 @@
 #define PIECES_WHOLE 96 /* bytes of input of which every piece is read */
 #define STARTS 48       /* of longer ones */
 
-enum manner { FORGETS_AT_HEAD = 1, FORGETS_AT_ABORT = 2 };
+enum manner {
+	FORGETS_AT_HEAD = 1,
+	FORGETS_AT_ABORT = 2,
+	SERVES_ALL_ROLES = 4,
+	FORGETS_DATA = 8,      /* of a filter, and begins the next request before it */
+	KEEPS_AUTHORIZED = 16, /* an authorizer is still in hand when its head is whole */
+	SERVES_NO_RESPONDER = 32,
+};
 
 struct reader {
 	struct fcgi fcgi;
 	bool stopped; /* the connection is to be closed */
 	size_t head;  /* bytes of parameters of the request in hand */
+	bool in_data; /* its body has ended */
 };
 
 static struct reader after[INPUT_MAX + 1];
@@ -53,9 +61,9 @@ typedef void note(size_t *at, const void *bytes, size_t length);
 static void note_event(note *to, size_t *at, const struct fcgi *f, const struct fcgi_event *e)
 {
 	const uint8_t more[] = { (uint8_t)e->kind, (uint8_t)(f->id >> 8), (uint8_t)f->id, f->keep,
-		(uint8_t)e->length };
+		f->role, (uint8_t)e->length };
 
-	if (e->kind == FCGI_PARAM_SOME || e->kind == FCGI_BODY_SOME) {
+	if (e->kind == FCGI_PARAM_SOME || e->kind == FCGI_BODY_SOME || e->kind == FCGI_DATA_SOME) {
 		for (size_t i = 0; i < e->length; i++) {
 			to(at, more, 1);
 			to(at, e->bytes + i, 1);
@@ -94,7 +102,19 @@ static void check_event(struct reader *r, const struct fcgi_event *e)
 {
 	switch (e->kind) {
 	case FCGI_BEGUN:
+		MUST(r->fcgi.role >= 1 && (r->fcgi.roles & 1 << (r->fcgi.role - 1)) != 0);
 		r->head = 0;
+		r->in_data = false;
+		break;
+	case FCGI_BODY_SOME:
+	case FCGI_BODY_END:
+		MUST(r->fcgi.role != FCGI_AUTHORIZER && !r->in_data);
+		r->in_data = e->kind == FCGI_BODY_END;
+		break;
+	case FCGI_DATA_SOME:
+	case FCGI_DATA_END:
+		MUST(r->fcgi.role == FCGI_FILTER && r->in_data);
+		MUST(fcgi_is_read(&r->fcgi) == (e->kind == FCGI_DATA_END));
 		break;
 	case FCGI_PARAM_SOME:
 		MUST(r->head + e->length <= sizeof(head));
@@ -114,12 +134,28 @@ static void check_event(struct reader *r, const struct fcgi_event *e)
 	}
 }
 
+static bool forgets(const struct fcgi *f, const struct fcgi_event *e)
+{
+	switch (e->kind) {
+	case FCGI_PARAM_END:
+		return (manner & FORGETS_AT_HEAD) != 0 ||
+		       (f->role == FCGI_AUTHORIZER && (manner & KEEPS_AUTHORIZED) == 0);
+	case FCGI_BODY_END:
+		return f->role != FCGI_FILTER || (manner & FORGETS_DATA) != 0;
+	case FCGI_DATA_END:
+		return true;
+	case FCGI_ABORTED:
+		return (manner & FORGETS_AT_ABORT) != 0;
+	default:
+		return false;
+	}
+}
+
 static void react(struct reader *r, const struct fcgi_event *e)
 {
 	if (e->kind == FCGI_BROKEN || e->kind == FCGI_REFUSED)
 		r->stopped = true;
-	if (e->kind == FCGI_BODY_END || (e->kind == FCGI_PARAM_END && (manner & FORGETS_AT_HEAD)) ||
-		(e->kind == FCGI_ABORTED && (manner & FORGETS_AT_ABORT)))
+	if (forgets(&r->fcgi, e))
 		fcgi_forget(&r->fcgi);
 }
 
@@ -183,6 +219,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memset(&after[0], 0, sizeof(after[0]));
 	after[0].fcgi.max_conns = UINT32_MAX;
 	after[0].fcgi.max_reqs = 4;
+	after[0].fcgi.roles = (manner & SERVES_ALL_ROLES) == 0      ? 1
+			      : (manner & SERVES_NO_RESPONDER) == 0 ? 7
+								    : 6;
 	for (size_t i = 0; i < size; i++) {
 		uint8_t *byte = fuzz_copy(data + i, 1);
 

@@ -3,7 +3,6 @@
 import os
 import select
 import socket
-import struct
 import threading
 import time
 
@@ -12,62 +11,8 @@ import pytest
 import fcgi
 from daemon import free_port, make, wait_for
 from load import Load
-
-GET_VALUES, GET_VALUES_RESULT, UNKNOWN_TYPE = 9, 10, 11
-COMPLETE, CANT_MPX, OVERLOADED, UNKNOWN_ROLE = range(4)
-
-
-def record(kind, content=b"", request=1, padding=0):
-    return struct.pack(">BBHHBBx", 1, kind, request, len(content), padding, 0)[:8] + content + \
-        b"\0" * padding
-
-
-def begin(request=1, role=1, keep=False):
-    return record(fcgi.BEGIN, struct.pack(">HB5x", role, int(keep)), request)
-
-
-def head(request=1, keep=False, padding=0, **params):
-    params = {"REQUEST_METHOD": "GET", "SCRIPT_NAME": "/", **params}
-    return begin(request, keep=keep) + record(fcgi.PARAMS, fcgi.pairs(params), request, padding) + \
-        record(fcgi.PARAMS, b"", request)
-
-
-def read_records(sock, until=None, timeout=20.0):
-    """The records until the connection ends, or until one that until(kind, id, content) likes."""
-    sock.settimeout(timeout)
-    data, found = b"", []
-    while True:
-        while len(data) >= 8:
-            _, kind, request, length, padding, _ = struct.unpack(">BBHHBB", data[:8])
-            if len(data) < 8 + length + padding:
-                break
-            found.append((kind, request, data[8:8 + length]))
-            data = data[8 + length + padding:]
-            if until is not None and until(*found[-1]):
-                return found
-        got = sock.recv(65536)
-        if not got:
-            assert not data, "a record was cut"
-            return found
-        data += got
-
-
-def ended(kind, _request, _content):
-    return kind == fcgi.END
-
-
-def stdout(records):
-    return b"".join(content for kind, _, content in records if kind == fcgi.STDOUT)
-
-
-def protocol_status(records):
-    return [(request, content[4]) for kind, request, content in records if kind == fcgi.END]
-
-
-def ask(address, data, until=None):
-    with fcgi.connect(address) as s:
-        s.sendall(data)
-        return read_records(s, until)
+from records import (CANT_MPX, COMPLETE, GET_VALUES, GET_VALUES_RESULT, UNKNOWN_ROLE, UNKNOWN_TYPE,
+                     ask, begin, ended, head, protocol_status, read_records, record, stdout)
 
 
 def echo(daemon, apps, **keys):

@@ -169,8 +169,12 @@ def test_calls_of_libfcgi(daemon, apps, keep):
     daemon.write(daemon.pool(module=apps + "/module_calls", workers=1))
     daemon.start()
     worker = daemon.workers()[0]
-    expected = {"exit-status": (b"5", 300), "filter": (b"0", 0), "unget": (b"5", 0),
-                "close": (b"5", 0), "flush": (b"5", 0), "is-cgi": (b"1", 0), "finish": (b"5", 0)}
+    expected = {"plain": (b"5", 0), "exit-status": (b"5", 300), "filter": (b"0", 0),
+                "unget": (b"5", 0), "close": (b"5", 0), "flush": (b"5", 0), "is-cgi": (b"0", 0),
+                "get-line": (b"2", 0), "print": (b"text  1.50 7 x %\n16", 0),
+                "clear-error": (b"0", 0), "wrong-way": (b"5", 0), "detach": (b"5", 0),
+                "init": (b"5", 0), "finish": (b"5", 0), "finish-twice": (b"5", 0),
+                "free": (b"5", 0), "accept": (b"5", 0), "init-request": (b"5", 0)}
     c = fcgi.Connection(daemon.sock)
     for call, (number, status) in expected.items():
         for _ in range(2):

@@ -86,7 +86,9 @@ def test_second_of_two_pools_fails(daemon):
 
 
 def test_module_failures_say_why(daemon, apps):
-    for module, sentence in ((apps + "/module_other_abi", "ABI"), (apps + "/hello.php", "cannot load"),
+    for module, sentence in ((apps + "/module_other_abi", "is built for ABI 3, this is ABI 2"),
+                             (apps + "/module_no_role", "declares roles that there are not: 0x8"),
+                             (apps + "/hello.php", "cannot load"),
                              (apps + "/module_echo fail", "start of application echo returned 3")):
         daemon.write(daemon.pool(module=module))
         fails(daemon, 69, sentence)

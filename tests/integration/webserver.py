@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import urllib.error
 import urllib.request
 
 from daemon import TOP, free_port, wait_for
@@ -51,6 +52,8 @@ class Server:
         try:
             fetch(self.url)
             return True
+        except urllib.error.HTTPError as error:
+            return error.code == 403  # an authorizer has said so
         except OSError:
             return False
 

@@ -1,148 +1,5 @@
 /* The record layer: what each record means, and that it never matters how the bytes are cut. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "worker/fcgi.h"
-
-#define BYTES 400000
-#define TEXT 2000
-
-struct bytes {
-	uint8_t *at;
-	size_t length;
-};
-
-static struct bytes input;
-
-static int make_room(void **unused)
-{
-	(void)unused;
-	input.at = malloc(BYTES);
-	return input.at != NULL ? 0 : -1;
-}
-
-static int free_room(void **unused)
-{
-	(void)unused;
-	free(input.at);
-	return 0;
-}
-
-static void put(const void *bytes, size_t length)
-{
-	assert_true(input.length + length <= BYTES);
-	memcpy(input.at + input.length, bytes, length);
-	input.length += length;
-}
-
-static void put_record(
-	unsigned type, unsigned id, const void *content, size_t length, size_t padding)
-{
-	uint8_t header[FCGI_HEADER];
-	static const uint8_t zeros[255];
-
-	fcgi_put_header(header, (enum fcgi_type)type, (uint16_t)id, length);
-	header[6] = (uint8_t)padding;
-	put(header, sizeof(header));
-	put(content, length);
-	put(zeros, padding);
-}
-
-static void put_begin(unsigned id, unsigned role, unsigned flags)
-{
-	const uint8_t begin[8] = { (uint8_t)(role >> 8), (uint8_t)role, (uint8_t)flags };
-
-	put_record(FCGI_BEGIN_REQUEST, id, begin, sizeof(begin), 0);
-}
-
-/* What happened, as text: "B1k" begin, "P(..)" parameters, "E" their end, "S(..)" body, "F" its
- * end, "A" abort, "R[..]" reply, "X[..]" refusal, "!" broken. Pieces of a stream are put together.
- */
-static void note(char *out, const struct fcgi *f, const struct fcgi_event *event)
-{
-	static const char kinds[] = "?BPESFARX!";
-	size_t n = strlen(out);
-	char kind = kinds[event->kind], last[2] = { n > 0 ? out[n - 1] : '\0' };
-
-	assert_true(n + 2 * event->length + 20 < TEXT);
-	if (event->kind == FCGI_BEGUN) {
-		snprintf(out + n, TEXT - n, "B%u%s", f->id, f->keep ? "k" : "");
-		return;
-	}
-	if (event->kind != FCGI_PARAM_SOME && event->kind != FCGI_BODY_SOME) {
-		snprintf(out + n, TEXT - n, "%c", kind);
-		for (size_t i = 0; i < event->length; i++)
-			snprintf(out + strlen(out), TEXT - strlen(out), "%02x", event->bytes[i]);
-		return;
-	}
-	if (last[0] == ')')
-		out[--n] = '\0';
-	else
-		n += (size_t)snprintf(out + n, TEXT - n, "%c(", kind);
-	memcpy(out + n, event->bytes, event->length);
-	memcpy(out + n + event->length, ")", 2);
-}
-
-static bool feed(struct fcgi *f, const uint8_t *bytes, size_t length, char *out)
-{
-	struct fcgi_event event;
-
-	for (size_t at = 0; at < length;) {
-		at += fcgi_next(f, bytes + at, length - at, &event);
-		if (event.kind != FCGI_MORE)
-			note(out, f, &event);
-		if (event.kind == FCGI_BROKEN)
-			return false;
-		/* so that several requests can follow each other */
-		if (event.kind == FCGI_BODY_END || event.kind == FCGI_ABORTED)
-			fcgi_forget(f);
-	}
-	return true;
-}
-
-/* From memory of its own, so that the sanitizer sees a byte too many. */
-static void cut(size_t a, size_t b, char *out)
-{
-	const size_t ends[] = { 0, a, b, input.length };
-	struct fcgi f = { .max_conns = 1024, .max_reqs = 4 };
-
-	out[0] = '\0';
-	for (int i = 0; i < 3; i++) {
-		size_t length = ends[i + 1] - ends[i];
-		uint8_t *copy = malloc(length + 1);
-
-		assert_non_null(copy);
-		memcpy(copy, input.at + ends[i], length);
-		bool whole = feed(&f, copy, length, out);
-		free(copy);
-		if (!whole)
-			return;
-	}
-}
-
-/* Every cut in two and in three, and byte by byte. */
-static void expect(const char *events)
-{
-	char got[TEXT] = "";
-	struct fcgi f = { .max_conns = 1024, .max_reqs = 4 };
-
-	for (size_t i = 0; i < input.length && feed(&f, input.at + i, 1, got); i++)
-		;
-	assert_string_equal(got, events);
-	for (size_t a = 0; a <= input.length; a++)
-		for (size_t b = a; b <= input.length; b += input.length > 300 ? 97 : 1) {
-			cut(a, b, got);
-			assert_string_equal(got, events);
-		}
-	input.length = 0;
-}
+#include "fcgi_trace.h"
 
 static void test_request(void **unused)
 {
@@ -210,7 +67,7 @@ static void test_management(void **unused)
 
 static void test_repeated_values(void **unused)
 {
-	struct fcgi f = { .max_reqs = 4294967295u, .max_conns = 4294967295u };
+	struct fcgi f = { .max_reqs = 4294967295u, .max_conns = 4294967295u, .roles = 1 };
 	char got[TEXT] = "";
 
 	(void)unused;
@@ -263,7 +120,7 @@ static void test_records_of_nobody_are_skipped(void **unused)
 /* The rest of a body that nobody wanted, and the next request. */
 static void test_forgotten_body(void **unused)
 {
-	struct fcgi f = { 0 };
+	struct fcgi f = { .roles = 1 };
 	char got[TEXT] = "";
 	struct fcgi_event event;
 
@@ -289,7 +146,7 @@ static void test_forgotten_body(void **unused)
 
 static void test_fresh_and_read(void **unused)
 {
-	struct fcgi f = { 0 };
+	struct fcgi f = { .roles = 1 };
 	char got[TEXT] = "";
 
 	(void)unused;
@@ -315,7 +172,7 @@ static void test_fresh_and_read(void **unused)
 /* Of each record, at each of its bytes. */
 static void test_rest(void **unused)
 {
-	struct fcgi f = { 0 };
+	struct fcgi f = { .roles = 1 };
 	struct fcgi_event event;
 
 	(void)unused;
