@@ -84,8 +84,8 @@ static void on_committed(struct master *m)
 	m->started = true;
 	log_notice("serving with %s", tell_strength(m->fleet, serving, sizeof(serving)));
 	listen_drop_unused(m->start.listeners);
-	daemon_report(0, "");
 	tell_done(m->start.pidfile, m->heritage.reloads, m->fleet);
+	daemon_report(0, "");
 }
 
 static void begin_stop(struct master *m)
