@@ -29,9 +29,9 @@ enum manner {
 
 struct reader {
 	struct fcgi fcgi;
-	bool stopped; /* the connection is to be closed */
 	size_t head;  /* bytes of parameters of the request in hand */
 	bool in_data; /* its body has ended */
+	bool stopped; /* the connection is to be closed */
 };
 
 static struct reader after[INPUT_MAX + 1];
