@@ -28,9 +28,9 @@ enum manner {
 };
 
 struct reader {
+	size_t head; /* bytes of parameters of the request in hand */
 	struct fcgi fcgi;
-	size_t head;  /* bytes of parameters of the request in hand */
-	bool in_data; /* its body has ended */
+	bool in_data; /* the body of the request has ended */
 	bool stopped; /* the connection is to be closed */
 };
 

@@ -121,9 +121,13 @@ def test_one_connection(site):
 def test_chunked_upload(site, size):
     """The body has no length: the whole of it, or a refusal that never gets to a worker."""
     body = bytes_of(size)
-    answer, content = site.ask((body[at:at + 5000] for at in range(0, size, 5000)), "POST",
-                               chunked=True, Transfer_Encoding="chunked")
     least, refusal = REFUSES_CHUNKS.get(site.kind, (size + 1, 0))
+    try:
+        answer, content = site.ask((body[at:at + 5000] for at in range(0, size, 5000)), "POST",
+                                   chunked=True, Transfer_Encoding="chunked")
+    except ConnectionError:  # it says no, and closes before it has all
+        assert size >= least
+        return
     assert answer.status == (refusal if size >= least else 200)
     assert content == body or size >= least
 
