@@ -28,10 +28,10 @@ enum manner {
 };
 
 struct reader {
+	size_t head; /* bytes of parameters of the request in hand */
 	struct fcgi fcgi;
+	bool in_data; /* the body of the request has ended */
 	bool stopped; /* the connection is to be closed */
-	size_t head;  /* bytes of parameters of the request in hand */
-	bool in_data; /* its body has ended */
 };
 
 static struct reader after[INPUT_MAX + 1];
