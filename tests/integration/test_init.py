@@ -337,7 +337,7 @@ def test_reload_when_the_master_dies(daemon, service):
     start_with_slow_reload(daemon, service, "sleep 1000")
     p = subprocess.Popen([service.helper, daemon.pidfile], stderr=subprocess.PIPE, text=True,
                          env=daemon.environment())
-    wait_for(lambda: daemon.result() == (1, "running"))
+    wait_for(lambda: daemon.result() == (1, "running") and os.path.exists(daemon.dir + "/new.sock"))
     daemon.send(signal.SIGKILL)
     assert "preforkd ended before" in p.communicate(timeout=20)[1]
     assert p.returncode == 1
