@@ -23,11 +23,11 @@
 
 #define SHORTAGE_MS 50 /* until descriptors or memory are tried again */
 #define GIVEN_MOST 8   /* times; then it has its turn here */
-#define RECENT_MS 50   /* whoever has not said all by then is slow */
 
-/* A new connection is given a moment for its first bytes: a set of events would cost three system
- * calls, and the client writes at the same time as we accept. One that says nothing costs the whole
- * moment, and the trust that many others have earned: silent ones hold nobody. */
+/* The client of a new connection writes at the same time as we accept, and a set of events would
+ * cost three system calls. So it stays out of the set while there are others to be taken, and is
+ * then given a moment. One that says nothing costs the whole moment, and the trust that many others
+ * have earned: silent ones hold nobody. */
 #define MOMENT_MS 1
 #define TRUST_MOST 32
 #define TRUST_LOST 16
@@ -82,6 +82,8 @@ int reception_open(struct reception *r, const struct job *job)
 void reception_drop(struct reception *r, struct conn *c)
 {
 	crowd_take(&r->crowd, c);
+	if (r->young == c)
+		r->young = NULL;
 	if (c->watched)
 		reception_ignore(r, c->fd);
 	if (r->gone == NULL) {
@@ -159,37 +161,52 @@ static void earn(struct reception *r)
 		r->trust++;
 }
 
-/* The first read of a connection that has just come. */
-static enum conn_state read_first(struct reception *r, struct conn *c)
+/* Not in the set, and asked again before anybody waits for events; one at a time. */
+static bool stays_young(struct reception *r, struct conn *c)
 {
-	size_t max_head = r->job->pool->max_head;
-	struct pollfd bytes = { .fd = c->fd, .events = POLLIN };
-	enum conn_state state = conn_read(c, &r->input, max_head);
-
-	if (state != CONN_WAITS || !conn_is_idle(c)) {
-		earn(r);
-		return state;
-	}
-	if (r->trust <= 0)
-		return state;
-	if (poll(&bytes, 1, MOMENT_MS) <= 0) {
-		r->trust -= TRUST_LOST;
-		return state;
-	}
-	earn(r);
-	return conn_read(c, &r->input, max_head);
+	if (!conn_is_idle(c) || r->leaving || r->resting)
+		return false;
+	if (c == r->young)
+		return true;
+	bool new = c->list == CONN_NOWHERE && !c->kept && c->given == 0;
+	if (!new || r->young != NULL || !crowd_put(&r->crowd, c, CONN_HEAD, clock_ms()))
+		return false;
+	r->young = c;
+	return true;
 }
 
-static enum conn_state read_some(struct reception *r, struct conn *c)
+/* True: it has said something. False: it is in the set, as all others are. */
+static bool give_a_moment(struct reception *r)
 {
-	if (c->list == CONN_NOWHERE && !c->watched && !c->kept && c->given == 0 && !c->raw_unread)
-		return read_first(r, c);
-	return conn_read(c, &r->input, r->job->pool->max_head);
+	struct conn *c = r->young;
+	struct pollfd bytes = { .fd = c->fd, .events = POLLIN };
+
+	r->young = NULL;
+	if (r->crowd.count == 1 && r->trust > 0) {
+		if (poll(&bytes, 1, MOMENT_MS) > 0) {
+			earn(r);
+			return true;
+		}
+		r->trust -= TRUST_LOST;
+	}
+	if (reception_watch(r, c->fd, RECEPTION_CONN, 0) == 0)
+		c->watched = true;
+	else
+		reception_drop(r, c);
+	return false;
 }
 
 struct conn *reception_read(struct reception *r, struct conn *c)
 {
-	switch (read_some(r, c)) {
+	enum conn_state state = conn_read(c, &r->input, r->job->pool->max_head);
+
+	if (state == CONN_WAITS && stays_young(r, c))
+		return NULL;
+	if (r->young == c)
+		r->young = NULL;
+	if (state == CONN_READY && !c->kept)
+		earn(r);
+	switch (state) {
 	case CONN_READY:
 		if (c->list != CONN_NOWHERE)
 			r->pending_last = c->list == CONN_PENDING;
@@ -218,10 +235,10 @@ int reception_fd(const struct epoll_event *event)
 	return (int)(uint32_t)event->data.u64;
 }
 
-void reception_expect(struct epoll_event *event, int listener)
+void reception_expect(struct epoll_event *event, enum reception_source source, int fd)
 {
 	*event = (struct epoll_event){ .events = EPOLLIN,
-		.data.u64 = ((uint64_t)RECEPTION_LISTENER << 32) | (uint32_t)listener };
+		.data.u64 = ((uint64_t)source << 32) | (uint32_t)fd };
 }
 
 /* Nothing can be accepted: the listener was shut down, by the master at the end or by somebody who
@@ -332,21 +349,6 @@ void reception_pass_on(struct reception *r, const struct epoll_event *event, boo
 		hold_on(r, c);
 }
 
-/* Even when all are busy: whoever is free first takes them. */
-void reception_share(struct reception *r)
-{
-	struct conn *c = crowd_last(&r->crowd, CONN_HEAD), *before;
-
-	if (c == NULL)
-		return;
-	uint64_t since = clock_ms() + r->crowd.patience[CONN_HEAD] - RECENT_MS;
-	for (; c != NULL && c->deadline >= since; c = before) {
-		before = TAILQ_PREV(c, crowd_list, link);
-		if (c->given < GIVEN_MOST)
-			reception_give(r, c);
-	}
-}
-
 struct conn *reception_give_up(struct reception *r, const struct epoll_event *event)
 {
 	bool is_conn = reception_source(event) == RECEPTION_CONN;
@@ -426,16 +428,20 @@ static int add_pending(const struct reception *r, struct epoll_event *events, in
 	if (pending == NULL)
 		return n;
 	memmove(events + at + 1, events + at, (size_t)(n - at) * sizeof(*events));
-	events[at].events = EPOLLIN;
-	events[at].data.u64 = ((uint64_t)RECEPTION_CONN << 32) | (uint32_t)pending->fd;
+	reception_expect(&events[at], RECEPTION_CONN, pending->fd);
 	return n + 1;
 }
 
 /* Without connections there is no clock to look at. */
 int reception_wait(struct reception *r, struct epoll_event *events, int limit)
 {
-	int wait = r->crowd.count > 0 ? crowd_wait(&r->crowd, clock_ms()) : -1;
+	int young = r->young != NULL ? r->young->fd : -1;
 
+	if (young >= 0 && give_a_moment(r)) {
+		reception_expect(events, RECEPTION_CONN, young);
+		return 1;
+	}
+	int wait = r->crowd.count > 0 ? crowd_wait(&r->crowd, clock_ms()) : -1;
 	if (crowd_first(&r->crowd, CONN_PENDING) != NULL)
 		wait = 0;
 	if (limit >= 0 && (wait < 0 || wait > limit))

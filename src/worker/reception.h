@@ -39,7 +39,9 @@ struct reception {
 	bool leaving;      /* the same, and what is idle is closed where there are none */
 	bool alone;        /* there are none */
 	bool pending_last; /* behind all other events */
-	int trust;         /* that new connections say something at once; see reception.c */
+	struct conn
+		*young; /* in the crowd, but not in the set: has come just now, and said nothing */
+	int trust;      /* that new connections say something at once; see reception.c */
 	struct crowd crowd;
 	struct crowd_list *gone; /* of a thread that may free nothing, for what it drops; or NULL */
 	struct conn_input input; /* of the connection that was read last */
@@ -57,8 +59,8 @@ void reception_ignore(const struct reception *r, int fd);
 int reception_wait(struct reception *r, struct epoll_event *events, int limit);
 enum reception_source reception_source(const struct epoll_event *event);
 int reception_fd(const struct epoll_event *event);
-/* Makes one: perhaps a connection has come. */
-void reception_expect(struct epoll_event *event, int listener);
+/* Makes one, of what may have happened. */
+void reception_expect(struct epoll_event *event, enum reception_source source, int fd);
 /* The connection behind an event, not read yet. NULL: none. */
 struct conn *reception_connection(struct reception *r, const struct epoll_event *event);
 /* A new connection, or one that a sibling gave away. NULL: none. */
@@ -77,9 +79,6 @@ void reception_put_back(struct reception *r, struct conn *c); /* kept, for the n
 bool reception_give(struct reception *r, struct conn *c);
 /* A sibling gets what is behind the event; all_busy: but for those that wait here already. */
 void reception_pass_on(struct reception *r, const struct epoll_event *event, bool all_busy);
-/* Before a request is served: those that have just come, and have not said all yet, would wait for
- * its end. Idle siblings read them meanwhile. */
-void reception_share(struct reception *r);
 /* Those whose time is over are closed. */
 void reception_expire(struct reception *r);
 

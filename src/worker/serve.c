@@ -53,7 +53,8 @@ struct server {
 	enum board_wish wish;
 	uint64_t served;
 	bool conns_first; /* those that are here have waited for a new one */
-	int lucky;        /* the listener that the last request came from; -1: none did */
+	int lucky;        /* the listener that the last connection came from; -1: none did */
+	bool asks_young;  /* it is the turn of one that had said nothing yet */
 	uint64_t asked;   /* ms: when events were asked for */
 	const char *title;
 	struct reception reception;
@@ -201,6 +202,12 @@ static const enum reception_source *order_of(const struct server *s)
 	return s->conns_first ? other : usual;
 }
 
+static void note_luck(struct server *s, const struct epoll_event *event, bool came)
+{
+	if (reception_source(event) == RECEPTION_LISTENER)
+		s->lucky = came ? reception_fd(event) : -1;
+}
+
 /* Serves the first connection that has a request; the rest of the events is passed on before that.
  */
 static void serve_one(struct server *s, const struct epoll_event *events, int count)
@@ -211,9 +218,7 @@ static void serve_one(struct server *s, const struct epoll_event *events, int co
 	struct conn *chosen = NULL, *c;
 	enum reception_source from = RECEPTION_CONN;
 	bool waits = false;
-	int listener = -1;
 
-	s->lucky = -1;
 	for (int rank = 0; rank <= RECEPTION_CONN; rank++)
 		for (int i = 0; i < count; i++) {
 			if (reception_source(&events[i]) != order[rank])
@@ -221,18 +226,18 @@ static void serve_one(struct server *s, const struct epoll_event *events, int co
 			if (chosen != NULL) {
 				waits = waits || order[rank] == RECEPTION_CONN;
 				reception_pass_on(&s->reception, &events[i], all_busy);
-			} else if ((c = reception_connection(&s->reception, &events[i])) != NULL) {
-				chosen = reception_read(&s->reception, c);
+			} else {
+				c = reception_connection(&s->reception, &events[i]);
+				note_luck(s, &events[i], c != NULL);
+				if (c != NULL)
+					chosen = reception_read(&s->reception, c);
 				from = order[rank];
-				listener = reception_fd(&events[i]);
 			}
 		}
 	s->conns_first = waits && from != RECEPTION_CONN;
 	if (chosen == NULL)
 		return;
-	reception_share(&s->reception);
 	serve_request(s, chosen);
-	s->lucky = from == RECEPTION_LISTENER ? listener : -1;
 }
 
 /* At the limit, which is not worth a lost request: what nobody else can have is served. */
@@ -274,12 +279,23 @@ static bool look_for_the_end(struct server *s, const struct epoll_event *events,
 	return leaving || s->abandoned || orphan.orphaned;
 }
 
-/* Under load the next connection is there already: it is taken before events are asked for, which
- * saves a system call. Not for long, and only while nobody else could be waiting here. */
-static bool is_lucky(const struct server *s)
+/* Under load the next connection is there already, or one that had said nothing has a request now:
+ * they are tried by turns before events are asked for, which saves system calls. Not for long, and
+ * only while nobody else could be waiting here. */
+static bool try_luck(struct server *s, struct epoll_event *event)
 {
-	return s->lucky >= 0 && !s->reception.resting && s->reception.crowd.count == 0 &&
-	       clock_ms() - s->asked < LUCK_MS;
+	const struct reception *r = &s->reception;
+	unsigned known = r->young != NULL ? 1 : 0;
+
+	if (r->resting || r->crowd.count > known || clock_ms() - s->asked >= LUCK_MS)
+		return false;
+	bool asks = s->asks_young && r->young != NULL;
+	s->asks_young = !asks;
+	if (asks)
+		reception_expect(event, RECEPTION_CONN, r->young->fd);
+	else if (s->lucky >= 0)
+		reception_expect(event, RECEPTION_LISTENER, s->lucky);
+	return asks || s->lucky >= 0;
 }
 
 static int wait_for_events(struct server *s, struct epoll_event *events, int limit)
@@ -291,10 +307,8 @@ static int wait_for_events(struct server *s, struct epoll_event *events, int lim
 
 static int next_events(struct server *s, struct epoll_event *events)
 {
-	if (is_lucky(s)) {
-		reception_expect(events, s->lucky);
+	if (try_luck(s, events))
 		return 1;
-	}
 	int n = wait_for_events(s, events, -1);
 	s->asked = clock_ms();
 	return n;
