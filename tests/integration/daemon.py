@@ -107,6 +107,17 @@ def processes_of(directory):
     return found
 
 
+def open_files(pid):
+    """{number: what it is} of the descriptors of a process; one may go while we look."""
+    found = {}
+    for name in os.listdir("/proc/%d/fd" % pid):
+        try:
+            found[int(name)] = os.readlink("/proc/%d/fd/%s" % (pid, name))
+        except FileNotFoundError:
+            pass
+    return found
+
+
 def duplicate(pid, fd):
     """A descriptor of another process, for this one; for root. -1: it has none of that number."""
     pidfd = os.pidfd_open(pid)

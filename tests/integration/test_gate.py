@@ -14,7 +14,7 @@ import time
 import pytest
 
 import fcgi
-from daemon import alive, children, free_port, read, status, title, wait_for
+from daemon import alive, children, free_port, open_files, read, status, title, wait_for
 from gate import Gate
 from load import Load, Numbers
 
@@ -75,11 +75,10 @@ def test_is_unprivileged(daemon, gate):
     assert status(pid, "NoNewPrivs") == "1"
     assert os.stat("/proc/%d/stat" % pid).st_uid == 0  # that of one that is not dumpable
 
-    def open_files(kind):
-        links = [os.readlink(f.path) for f in os.scandir("/proc/%d/fd" % pid)]
-        return len([x for x in links if kind in x])
-    wait_for(lambda: open_files("socket:") == 2)  # the master's, the control socket
-    assert open_files("memfd") == 1
+    def count(kind):
+        return sum(kind in x for x in open_files(pid).values())
+    wait_for(lambda: count("socket:") == 2)  # the master's, the control socket
+    assert count("memfd") == 1
     maps = read("/proc/%d/maps" % pid)
     assert "preforkd-board" not in maps
     assert re.findall(r"(\S+) \S+ \S+ \S+ +/memfd:preforkd-ledger", maps) == ["r--s"]
@@ -226,10 +225,10 @@ def test_gate_that_is_mad_is_killed(daemon, gate):
     # Its end of the socket to the master, which only root can take.
     pidfd = os.pidfd_open(pid)
     sent = False
-    for fd in os.listdir("/proc/%d/fd" % pid):
-        if not os.readlink("/proc/%d/fd/%s" % (pid, fd)).startswith("socket:"):
+    for fd, target in open_files(pid).items():
+        if not target.startswith("socket:"):
             continue
-        mine = pidfd_getfd(pidfd, int(fd))
+        mine = pidfd_getfd(pidfd, fd)
         if mine < 0:  # that of a client who has just gone
             continue
         with socket.socket(fileno=mine) as s:

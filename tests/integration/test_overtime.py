@@ -8,7 +8,7 @@ import threading
 import pytest
 
 import fcgi
-from daemon import APPS, free_port, often, title, wait_for
+from daemon import APPS, free_port, often, open_files, title, wait_for
 from load import Load
 from programs import KINDS, serve
 
@@ -87,15 +87,7 @@ def test_request_of_a_retiring_worker_is_limited_too(daemon):
 
 
 def _sockets(pid):
-    found = []
-    for fd in os.listdir("/proc/%d/fd" % pid):
-        try:
-            target = os.readlink("/proc/%d/fd/%s" % (pid, fd))
-        except OSError:
-            continue
-        if target.startswith("socket:"):
-            found.append(target)
-    return found
+    return [x for x in open_files(pid).values() if x.startswith("socket:")]
 
 
 def test_idle_kept_connection_is_no_request(daemon):

@@ -1,7 +1,6 @@
 """Connections beside a worker that is busy: what arrives on them is for those who are not."""
 
 import collections
-import contextlib
 import os
 import re
 import resource
@@ -12,7 +11,7 @@ import time
 import pytest
 
 import fcgi
-from daemon import make, often, wait_for
+from daemon import make, often, open_files, wait_for
 from load import Load
 from test_handover import Handover, answers, echo, pid_in, stop_worker
 from webserver import fetch
@@ -24,11 +23,7 @@ def threads(pid):
 
 def sockets(pid):
     """How many it has open."""
-    found = 0
-    for name in os.listdir("/proc/%d/fd" % pid):
-        with contextlib.suppress(FileNotFoundError):
-            found += os.readlink("/proc/%d/fd/%s" % (pid, name)).startswith("socket:")
-    return found
+    return sum(x.startswith("socket:") for x in open_files(pid).values())
 
 
 def keep(daemon, count):

@@ -11,7 +11,7 @@ import time
 import pytest
 
 import fcgi
-from daemon import APPS, BINARY, SOAK, free_port, often, status, wait_for
+from daemon import APPS, BINARY, SOAK, free_port, often, open_files, status, wait_for
 from load import Load
 from programs import PROGRAMS, browse, compare, for_program, pool_of, serve
 
@@ -217,8 +217,7 @@ def test_requests_in_hand_complete_at_stop(daemon):
     def accepted():
         connections = 0
         for pid in daemon.workers():
-            connections += sum(os.readlink("/proc/%d/fd/%s" % (pid, fd)).startswith("socket:")
-                               for fd in os.listdir("/proc/%d/fd" % pid))
+            connections += sum(x.startswith("socket:") for x in open_files(pid).values())
         return connections == 8  # a listener and a connection in each
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
