@@ -90,31 +90,41 @@ static void tell_left(const struct generation *g, bool nobody)
 	}
 }
 
-/* Somebody is to be served before the workers leave, and there is time. */
-static bool is_awaited(const struct closing *c, const struct generation *g, uint64_t now)
+/* One look at every queue: what it says must not change between two questions. awaited: of those
+ * who are left, somebody is to be served before the workers leave, and there is time. */
+static unsigned look(
+	const struct closing *c, const struct generation *g, uint64_t now, bool *awaited)
 {
-	for (size_t i = 0; i < g->listener_count; i++)
-		if (now < until(c, g, g->listeners[i]->door) && waiting(g->listeners[i]) > 0)
-			return true;
-	return false;
+	unsigned left = 0;
+
+	*awaited = false;
+	for (size_t i = 0; i < g->listener_count; i++) {
+		unsigned n = waiting(g->listeners[i]);
+
+		left += n;
+		if (n > 0 && now < until(c, g, g->listeners[i]->door))
+			*awaited = true;
+	}
+	return left;
 }
 
 bool closing_follow(struct closing *c, const struct generation *g, const struct roster *roster,
 	bool failing, uint64_t now, uint64_t *next)
 {
-	bool nobody = failing && roster_alive(roster) == 0;
+	bool nobody = failing && roster_alive(roster) == 0, awaited;
 
 	*next = c->at;
 	if (now < c->at)
 		return false;
-	if (!nobody && is_awaited(c, g, now)) {
+	unsigned left = look(c, g, now, &awaited);
+	if (!nobody && awaited) {
 		c->state = CLOSING_SERVES;
 		c->at = policy_earlier(now + c->pause, until(c, g, LISTEN_CLOSED));
 		c->pause = c->pause * 2 < PAUSE_MAX ? c->pause * 2 : PAUSE_MAX;
 		*next = c->at;
 		return false;
 	}
-	if (count(g) > 0) {
+	if (left > 0) {
 		tell_left(g, nobody);
 		return true;
 	}
