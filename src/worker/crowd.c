@@ -69,11 +69,6 @@ struct conn *crowd_first(const struct crowd *crowd, enum conn_list list)
 	return TAILQ_FIRST(&crowd->lists[list]);
 }
 
-struct conn *crowd_last(const struct crowd *crowd, enum conn_list list)
-{
-	return TAILQ_LAST(&crowd->lists[list], crowd_list);
-}
-
 struct conn *crowd_victim(const struct crowd *crowd)
 {
 	static const enum conn_list order[] = { CONN_HEAD, CONN_LINGERS, CONN_KEPT };

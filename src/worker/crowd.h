@@ -32,9 +32,8 @@ void crowd_take(struct crowd *crowd, struct conn *c);
 /* NULL: the descriptor is none of ours. */
 struct conn *crowd_find(const struct crowd *crowd, int fd);
 
-/* The first of a list, which is the oldest, and the last; NULL: it is empty. */
+/* The first of a list, which is the oldest; NULL: it is empty. */
 struct conn *crowd_first(const struct crowd *crowd, enum conn_list list);
-struct conn *crowd_last(const struct crowd *crowd, enum conn_list list);
 /* The one that goes when there are too many: the oldest without a whole head. NULL: none. */
 struct conn *crowd_victim(const struct crowd *crowd);
 /* One whose time is over, or NULL. */

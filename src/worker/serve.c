@@ -202,10 +202,14 @@ static const enum reception_source *order_of(const struct server *s)
 	return s->conns_first ? other : usual;
 }
 
-static void note_luck(struct server *s, const struct epoll_event *event, bool came)
+/* The connection behind an event, if it has a request. */
+static struct conn *take(struct server *s, const struct epoll_event *event)
 {
+	struct conn *c = reception_connection(&s->reception, event);
+
 	if (reception_source(event) == RECEPTION_LISTENER)
-		s->lucky = came ? reception_fd(event) : -1;
+		s->lucky = c != NULL ? reception_fd(event) : -1;
+	return c != NULL ? reception_read(&s->reception, c) : NULL;
 }
 
 /* Serves the first connection that has a request; the rest of the events is passed on before that.
@@ -215,7 +219,7 @@ static void serve_one(struct server *s, const struct epoll_event *events, int co
 	/* One waits there already: then all are busy, and would only push kept ones to and fro. */
 	bool all_busy = count > 1 && kept_is_waiting(s->job->handover[0]);
 	const enum reception_source *order = order_of(s);
-	struct conn *chosen = NULL, *c;
+	struct conn *chosen = NULL;
 	enum reception_source from = RECEPTION_CONN;
 	bool waits = false;
 
@@ -227,10 +231,7 @@ static void serve_one(struct server *s, const struct epoll_event *events, int co
 				waits = waits || order[rank] == RECEPTION_CONN;
 				reception_pass_on(&s->reception, &events[i], all_busy);
 			} else {
-				c = reception_connection(&s->reception, &events[i]);
-				note_luck(s, &events[i], c != NULL);
-				if (c != NULL)
-					chosen = reception_read(&s->reception, c);
+				chosen = take(s, &events[i]);
 				from = order[rank];
 			}
 		}
