@@ -118,14 +118,11 @@ int board_grow(struct board *board, unsigned slots)
 
 	if (slots <= board->slots && board->places != NULL)
 		return 0;
-	places = private_alloc((slots + 1u) * sizeof(*places));
+	places = private_grow(board->places, places_size(board), (slots + 1u) * sizeof(*places));
 	if (places == NULL)
 		return -1;
-	if (board->places != NULL)
-		memcpy(places, board->places, places_size(board));
-	else
+	if (board->places == NULL)
 		places[0].fd = -1;
-	private_free(board->places, places_size(board));
 	for (unsigned s = board->slots + 1; s <= slots; s++)
 		places[s] = (struct place){ .fd = -1 };
 	board->places = places;

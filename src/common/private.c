@@ -88,3 +88,14 @@ void private_free(void *memory, size_t size)
 	block->next = store.free[steps];
 	store.free[steps] = block;
 }
+
+void *private_grow(void *memory, size_t size, size_t larger)
+{
+	void *grown = private_alloc(larger);
+
+	if (grown == NULL || memory == NULL)
+		return grown;
+	memcpy(grown, memory, size);
+	private_free(memory, size);
+	return grown;
+}

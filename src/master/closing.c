@@ -40,13 +40,22 @@ static unsigned waiting(const struct listener *l)
 	return queue.waiting;
 }
 
-static unsigned count(const struct generation *g)
+/* One look at every queue: what it says must not change between two questions. awaited: of those
+ * who are left, somebody is to be served before the workers leave, and there is time. */
+static unsigned look(
+	const struct closing *c, const struct generation *g, uint64_t now, bool *awaited)
 {
-	unsigned n = 0;
+	unsigned left = 0;
 
-	for (size_t i = 0; i < g->listener_count; i++)
-		n += waiting(g->listeners[i]);
-	return n;
+	*awaited = false;
+	for (size_t i = 0; i < g->listener_count; i++) {
+		unsigned n = waiting(g->listeners[i]);
+
+		left += n;
+		if (n > 0 && now < until(c, g, g->listeners[i]->door))
+			*awaited = true;
+	}
+	return left;
 }
 
 void closing_begin(struct closing *c, const struct generation *g, uint64_t now)
@@ -54,9 +63,11 @@ void closing_begin(struct closing *c, const struct generation *g, uint64_t now)
 	*c = (struct closing){
 		.state = CLOSING_SERVES, .since = now, .at = now, .pause = PAUSE_MIN
 	};
+	bool awaited;
+
 	for (size_t i = 0; i < g->listener_count; i++)
 		listen_close(g->listeners[i]);
-	c->waited = count(g);
+	c->waited = look(c, g, now, &awaited);
 	if (c->waited > 0)
 		log_notice("pool %s: nobody is let in any more; %u that wait are served before its "
 			   "workers leave",
@@ -88,24 +99,6 @@ static void tell_left(const struct generation *g, bool nobody)
 			log_warning("pool %s: %u that wait at %s are not served: %s", g->conf->name,
 				left, l->text, nobody ? "no worker can be started" : why);
 	}
-}
-
-/* One look at every queue: what it says must not change between two questions. awaited: of those
- * who are left, somebody is to be served before the workers leave, and there is time. */
-static unsigned look(
-	const struct closing *c, const struct generation *g, uint64_t now, bool *awaited)
-{
-	unsigned left = 0;
-
-	*awaited = false;
-	for (size_t i = 0; i < g->listener_count; i++) {
-		unsigned n = waiting(g->listeners[i]);
-
-		left += n;
-		if (n > 0 && now < until(c, g, g->listeners[i]->door))
-			*awaited = true;
-	}
-	return left;
 }
 
 bool closing_follow(struct closing *c, const struct generation *g, const struct roster *roster,
@@ -142,7 +135,7 @@ void closing_end(struct closing *c, const struct generation *g, const struct ros
 	for (unsigned s = 1; s <= roster->slots; s++)
 		if (roster->members[s].watch != NULL && roster->members[s].generation == g)
 			watch_hurry(roster->members[s].watch, c->since + g->conf->stop_timeout);
-	c->state = CLOSING_OVER;
+	c->state = CLOSING_NOT;
 }
 
 bool closing_is_underway(const struct closing *c)

@@ -15,10 +15,9 @@ struct generation;
 struct roster;
 
 enum closing_state {
-	CLOSING_NOT,
+	CLOSING_NOT,     /* or not any more */
 	CLOSING_SERVES,  /* no newcomers; the queues are not empty yet */
 	CLOSING_SETTLES, /* they are: somebody may still be between the door and the queue */
-	CLOSING_OVER,    /* its workers leave, or have left */
 };
 
 /* All zero is the right start. */
@@ -26,10 +25,9 @@ struct closing {
 	enum closing_state state;
 
 	/* private */
-	bool shut;      /* whoever accepts from an empty queue is told that there will be no more */
-	uint64_t since; /* the doors are closed */
-	uint64_t at;    /* of the next look */
-	uint64_t pause; /* ms until the one after it */
+	uint64_t since;  /* the doors are closed */
+	uint64_t at;     /* of the next look */
+	uint64_t pause;  /* ms until the one after it */
 	unsigned waited; /* in the queues when it began */
 };
 

@@ -332,7 +332,7 @@ static bool may_close(const struct entry *entry)
 	return entry->address.kind != ADDRESS_ABSTRACT || entry->kind != CONF_COMMAND;
 }
 
-enum listen_door listen_close(struct listener *listener)
+void listen_close(struct listener *listener)
 {
 	struct entry *entry = (struct entry *)listener;
 
@@ -347,7 +347,6 @@ enum listen_door listen_close(struct listener *listener)
 		listener->door = LISTEN_OPEN;
 		listen_set_backlog(listener, 0);
 	}
-	return listener->door;
 }
 
 void listen_put(struct listen_set *set, struct listener *listener)

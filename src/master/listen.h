@@ -64,7 +64,7 @@ enum listen_state listen_mend(
 
 /* Nobody is let in any more, and it is not found any more, if nobody else has a use for it. Where
  * that cannot be it stays open, for as few as the kernel permits. */
-enum listen_door listen_close(struct listener *listener);
+void listen_close(struct listener *listener);
 
 void listen_put(struct listen_set *set, struct listener *listener);
 

@@ -96,8 +96,6 @@ static void begin(const struct muster *m, struct watch_start *start, uint64_t no
 	watch_begin(start, pool->context, m->generation->sink, now);
 	m->generation->workers++;
 	pool->tally.spawned++;
-	if (pool->restart.obituary.text[0] == '\0')
-		return;
 	snprintf(next, sizeof(next), "replaced by %d", (int)start->watch->pid);
 	obituary_tell(&pool->restart.obituary, next);
 }

@@ -23,12 +23,10 @@ int roster_grow(struct roster *roster, unsigned slots)
 
 	if (slots <= roster->slots)
 		return 0;
-	members = private_alloc((slots + 1u) * sizeof(*members));
+	members =
+		private_grow(roster->members, table_size(roster), (slots + 1u) * sizeof(*members));
 	if (members == NULL)
 		return -1;
-	if (roster->members != NULL)
-		memcpy(members, roster->members, table_size(roster));
-	private_free(roster->members, table_size(roster));
 	roster->members = members;
 	roster->slots = slots;
 	return 0;

@@ -39,8 +39,7 @@ struct conn {
 	uint64_t deadline;   /* ms of the monotonic clock; 0: none */
 	bool watched;        /* in the epoll set */
 	uint8_t given;       /* how often by siblings, since its last request */
-	uint32_t requests;   /* that it has brought */
-	bool kept;           /* the web server has it open between requests */
+	uint32_t requests;   /* that it has brought: it is kept open after the first */
 	struct fcgi fcgi;
 	uint8_t *head; /* content of FCGI_PARAMS; owned */
 	size_t head_length, head_room;

@@ -17,8 +17,8 @@
 /* What is said of the connection. */
 struct note {
 	uint32_t requests;
-	uint8_t times, kept;
-	uint16_t none;
+	uint8_t times;
+	uint8_t none[3];
 };
 
 /* Some bytes must travel along even where nothing has been read, and the descriptor needs room that
@@ -63,9 +63,7 @@ bool kept_send(int handover, int fd, const struct kept_parcel *parcel)
 	struct letter p;
 
 	wrap(&p, parcel);
-	p.note = (struct note){
-		.requests = parcel->requests, .times = parcel->times, .kept = parcel->kept
-	};
+	p.note = (struct note){ .requests = parcel->requests, .times = parcel->times };
 	struct cmsghdr *header = CMSG_FIRSTHDR(&p.msg);
 	header->cmsg_level = SOL_SOCKET;
 	header->cmsg_type = SCM_RIGHTS;
@@ -108,7 +106,6 @@ int kept_receive(int handover, struct kept_parcel *parcel)
 		return -1;
 	}
 	parcel->times = p.note.times;
-	parcel->kept = p.note.kept != 0;
 	parcel->requests = p.note.requests;
 	parcel->length = (size_t)n - sizeof(p.note);
 	return fd;

@@ -19,7 +19,6 @@ bool kept_is_waiting(int handover);
 /* What goes with a connection. */
 struct kept_parcel {
 	uint8_t times;     /* that it has been given away */
-	bool kept;         /* it had a request before */
 	uint32_t requests; /* that it has brought */
 	uint8_t *bytes;    /* that have been read from it; the owner's */
 	size_t length;

@@ -34,9 +34,10 @@
 
 int reception_watch(const struct reception *r, int fd, enum reception_source source, uint32_t flags)
 {
-	struct epoll_event event = { .events = EPOLLIN | flags,
-		.data.u64 = ((uint64_t)source << 32) | (uint32_t)fd };
+	struct epoll_event event;
 
+	reception_expect(&event, source, fd);
+	event.events |= flags;
 	return epoll_ctl(r->epoll, EPOLL_CTL_ADD, fd, &event);
 }
 
@@ -110,7 +111,6 @@ bool reception_give(struct reception *r, struct conn *c)
 {
 	const struct kept_parcel parcel = {
 		.times = c->given < UINT8_MAX ? c->given + 1 : UINT8_MAX,
-		.kept = c->kept,
 		.requests = c->requests,
 		.bytes = c->raw,
 		.length = c->raw_length,
@@ -126,7 +126,7 @@ bool reception_give(struct reception *r, struct conn *c)
 /* The list of one that has no whole request. */
 static enum conn_list list_of(const struct conn *c)
 {
-	return c->kept && conn_is_idle(c) ? CONN_KEPT : CONN_HEAD;
+	return c->requests > 0 && conn_is_idle(c) ? CONN_KEPT : CONN_HEAD;
 }
 
 /* One that had no request yet, and has just come: that will be on its way. */
@@ -134,7 +134,7 @@ static bool may_speak(const struct reception *r, const struct conn *c)
 {
 	uint64_t patience = r->crowd.patience[CONN_HEAD];
 
-	return !c->kept &&
+	return c->requests == 0 &&
 	       (c->deadline == 0 || clock_ms() < c->deadline - patience + RECEPTION_SILENT_MS);
 }
 
@@ -168,7 +168,7 @@ static bool stays_young(struct reception *r, struct conn *c)
 		return false;
 	if (c == r->young)
 		return true;
-	bool new = c->list == CONN_NOWHERE && !c->kept && c->given == 0;
+	bool new = c->list == CONN_NOWHERE && c->requests == 0 && c->given == 0;
 	if (!new || r->young != NULL || !crowd_put(&r->crowd, c, CONN_HEAD, clock_ms()))
 		return false;
 	r->young = c;
@@ -183,16 +183,11 @@ static bool give_a_moment(struct reception *r)
 
 	r->young = NULL;
 	if (r->crowd.count == 1 && r->trust > 0) {
-		if (poll(&bytes, 1, MOMENT_MS) > 0) {
-			earn(r);
+		if (poll(&bytes, 1, MOMENT_MS) > 0)
 			return true;
-		}
 		r->trust -= TRUST_LOST;
 	}
-	if (reception_watch(r, c->fd, RECEPTION_CONN, 0) == 0)
-		c->watched = true;
-	else
-		reception_drop(r, c);
+	hold(r, c, CONN_HEAD);
 	return false;
 }
 
@@ -204,7 +199,7 @@ struct conn *reception_read(struct reception *r, struct conn *c)
 		return NULL;
 	if (r->young == c)
 		r->young = NULL;
-	if (state == CONN_READY && !c->kept)
+	if (state == CONN_READY && c->requests == 0)
 		earn(r);
 	switch (state) {
 	case CONN_READY:
@@ -293,7 +288,6 @@ struct conn *reception_receive(struct reception *r, int handover)
 	struct conn *c = fd >= 0 ? welcome(r, fd) : NULL;
 	if (c == NULL)
 		return NULL;
-	c->kept = parcel.kept;
 	c->requests = parcel.requests;
 	c->given = parcel.times;
 	if (conn_push(c, parcel.bytes, parcel.length))
@@ -397,7 +391,6 @@ static bool is_worn_out(const struct reception *r, const struct conn *c)
 
 void reception_put_back(struct reception *r, struct conn *c)
 {
-	c->kept = true;
 	c->given = 0;
 	if (c->requests < UINT32_MAX)
 		c->requests++;

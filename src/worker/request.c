@@ -125,7 +125,8 @@ void request_init(const struct conf_pool *pool, struct accesslog *log)
 	struct sigaction expired = { .sa_handler = on_expired, .sa_flags = SA_RESTART };
 
 	FCGX_Init();
-	show_a_listener();
+	if (pool->kind == CONF_MODULE)
+		show_a_listener();
 	access_log = log;
 	stream.receive_ms = pool->receive_timeout;
 	stream.send_ms = pool->send_timeout;

@@ -12,7 +12,6 @@ workers and gate, and of nginx where it stands in front.
 """
 
 import contextlib
-import glob
 import json
 import os
 import re
@@ -26,6 +25,8 @@ import tempfile
 import threading
 import time
 import urllib.request
+
+import gauge
 
 ROUNDS = 50
 MS = 200
@@ -54,15 +55,6 @@ def free_port():
 def children(pid):
     with open("/proc/%d/task/%d/children" % (pid, pid), encoding="ascii") as f:
         return [int(word) for word in f.read().split()]
-
-
-def cpu_ns(pids):
-    total = 0
-    for pid in pids:
-        for path in glob.glob("/proc/%d/task/*/schedstat" % pid):
-            with contextlib.suppress(OSError), open(path, encoding="ascii") as f:
-                total += int(f.read().split()[0])
-    return total
 
 
 class System:
@@ -107,9 +99,9 @@ class System:
         if options[0] == "ab":
             words = [*options, front.url + self.name]
             pids += front.pids()
-        before = cpu_ns(pids)
+        before = gauge.cpu_ns(pids)
         done = subprocess.run(words, check=True, capture_output=True, text=True)
-        spent = cpu_ns(pids) - before
+        spent = gauge.cpu_ns(pids) - before
         if options[0] == "ab":
             assert re.search(r"Failed requests: +0$", done.stdout, re.M), done.stdout
             rate, count = (re.search(word + r": +([\d.]+)", done.stdout).group(1)

@@ -16,6 +16,11 @@ from daemon import make, sockets, status, wait_for
 SIOCOUTQ = 0x5411
 
 
+def unread(sock):
+    """Bytes that the other end of a unix socket has not taken yet, with what the kernel needs for them."""
+    return struct.unpack("i", fcntl.ioctl(sock, SIOCOUTQ, bytes(4)))[0]
+
+
 class Handover:
     """The sending end of what the workers of a pool have between them."""
 
@@ -39,7 +44,7 @@ class Handover:
         client, server = socket.socketpair()
         fds = array.array("i", [server.fileno(), *more])
         try:
-            self.sock.sendmsg([struct.pack("=IBBH", 0, times, kept, 0) + data],
+            self.sock.sendmsg([struct.pack("=IB3x", int(kept), times) + data],
                               [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
         except BlockingIOError:
             client.close()
@@ -50,7 +55,7 @@ class Handover:
         return Client(client)
 
     def waiting(self):
-        return struct.unpack("i", fcntl.ioctl(self.sock, SIOCOUTQ, bytes(4)))[0]
+        return unread(self.sock)
 
 
 class Client(fcgi.Connection):

@@ -1,19 +1,19 @@
 """Connections beside a worker that is busy: what arrives on them is for those who are not."""
 
 import collections
+import contextlib
 import os
 import re
 import resource
 import signal
 import threading
-import time
 
 import pytest
 
 import fcgi
 from daemon import make, often, open_files, wait_for
 from load import Load
-from test_handover import Handover, answers, echo, pid_in, stop_worker
+from test_handover import Handover, answers, echo, pid_in, stop_worker, unread
 from webserver import fetch
 
 
@@ -39,6 +39,16 @@ def keep(daemon, count):
 def occupy(daemon, connection, gate, busy=1):
     connection.sock.sendall(fcgi.message(b"busy", keep=True, UNTIL=gate, PID="1"))
     wait_for(lambda: daemon.busy() == busy)
+
+
+@contextlib.contextmanager
+def occupied(daemon, connection):
+    """The worker of this connection is busy with a request, which is answered at the end."""
+    gate = daemon.gate()
+    occupy(daemon, connection, gate)
+    yield
+    make(gate)
+    assert fcgi.body_of(connection.answer()[0]) == b"busy"
 
 
 @pytest.mark.quick
@@ -71,15 +81,11 @@ def test_rest_of_a_head_that_comes_to_a_busy_worker(daemon, apps):
     whole = fcgi.message(b"body", keep=True, FILL="x" * 20000, PID="1")
     for c in beside:
         c.sock.sendall(whole[:9000])
-    old = time.monotonic() + 0.15  # those that have just come are given away before a request
-    wait_for(lambda: time.monotonic() > old)
-    gate = daemon.gate()
-    occupy(daemon, busy, gate)
-    for c in beside:
-        answer = c.answer(whole[9000:])[0]
-        assert fcgi.body_of(answer) == b"body" and pid_in(answer) != worker
-    make(gate)
-    assert fcgi.body_of(busy.answer()[0]) == b"busy"
+    wait_for(lambda: not any(unread(c.sock) for c in beside))
+    with occupied(daemon, busy):
+        for c in beside:
+            answer = c.answer(whole[9000:])[0]
+            assert fcgi.body_of(answer) == b"body" and pid_in(answer) != worker
     for c in [busy, *beside, *others]:
         c.close()
 
@@ -135,16 +141,13 @@ def test_more_waiting_than_can_be_under_way(daemon, apps):
     stop_worker(sibling)
     (busy, *beside), worker, others = keep(daemon, 400)
     assert worker != sibling and not others
-    gate = daemon.gate()
-    occupy(daemon, busy, gate)
-    for c in beside:
-        c.sock.sendall(fcgi.message(b"abc", keep=True))
-    wait_for(lambda: sockets(worker) < 350)
-    os.kill(sibling, signal.SIGCONT)
-    for c in beside:
-        assert fcgi.body_of(c.answer()[0]) == b"abc"
-    make(gate)
-    assert fcgi.body_of(busy.answer()[0]) == b"busy"
+    with occupied(daemon, busy):
+        for c in beside:
+            c.sock.sendall(fcgi.message(b"abc", keep=True))
+        wait_for(lambda: sockets(worker) < 350)
+        os.kill(sibling, signal.SIGCONT)
+        for c in beside:
+            assert fcgi.body_of(c.answer()[0]) == b"abc"
     for c in [busy, *beside]:
         c.close()
 
@@ -155,17 +158,14 @@ def test_client_that_goes_while_the_worker_is_busy(daemon, apps):
     echo(daemon, apps, workers=2)
     (busy, *beside), worker, others = keep(daemon, 12)
     sibling = next(pid for pid in daemon.workers() if pid != worker)
-    gate = daemon.gate()
-    occupy(daemon, busy, gate)
-    stop_worker(sibling)
-    before = sockets(worker)
-    for c in beside[1:]:
-        c.close()
-    wait_for(lambda: sockets(worker) <= before - len(beside[1:]))
-    os.kill(sibling, signal.SIGCONT)
-    assert answers(beside[0])
-    make(gate)
-    assert fcgi.body_of(busy.answer()[0]) == b"busy"
+    with occupied(daemon, busy):
+        stop_worker(sibling)
+        before = sockets(worker)
+        for c in beside[1:]:
+            c.close()
+        wait_for(lambda: sockets(worker) <= before - len(beside[1:]))
+        os.kill(sibling, signal.SIGCONT)
+        assert answers(beside[0])
     for c in [busy, beside[0], *others]:
         c.close()
 
@@ -254,11 +254,8 @@ def test_worker_that_can_have_no_porter(daemon, apps):
     daemon.write(daemon.pool(workers=2, module=apps + "/module_echo"))
     daemon.start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NPROC, (0, hard)))
     (busy, *beside), worker, others = keep(daemon, 12)
-    gate = daemon.gate()
-    occupy(daemon, busy, gate)
-    beside[0].sock.sendall(fcgi.message(b"abc", keep=True))
-    make(gate)
-    assert fcgi.body_of(busy.answer()[0]) == b"busy"
+    with occupied(daemon, busy):
+        beside[0].sock.sendall(fcgi.message(b"abc", keep=True))
     assert fcgi.body_of(beside[0].answer()[0]) == b"abc"
     assert threads(worker) == 1
     assert answers(beside[0], MORE_PROCESSES="1")

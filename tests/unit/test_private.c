@@ -90,12 +90,31 @@ static void test_no_child_has_it(void **state)
 	close(pipes[1]);
 }
 
+/* With what was there, and zeros behind it; from nothing, too. */
+static void test_grows(void **unused)
+{
+	char *memory = NULL;
+	size_t size = 0;
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		memory = private_grow(memory, size, sizes[i]);
+		assert_non_null(memory);
+		for (size_t at = 0; at < sizes[i]; at++)
+			assert_int_equal(memory[at], at < size ? 'x' : '\0');
+		size = sizes[i];
+		memset(memory, 'x', size);
+	}
+	private_free(memory, size);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_is_empty_also_when_used_again),
 		cmocka_unit_test(test_nobody_else_has_it),
 		cmocka_unit_test(test_no_child_has_it),
+		cmocka_unit_test(test_grows),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
