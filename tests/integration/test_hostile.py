@@ -122,6 +122,7 @@ def test_reload_that_cannot_end_is_ended(daemon):
     result = daemon.reload()
     if result != "ok":  # all sixty may be ready at one moment on a fast machine
         assert "ready" in result
+        wait_for(lambda: len(daemon.workers("www")) == len(before))  # those of the reload are gone
         assert daemon.workers("www") == before
 
 
