@@ -113,7 +113,9 @@ int pool_prepare(struct pool *pool, const struct conf_pool *conf, unsigned numbe
 		return -1;
 	pool->next->want = first_want(pool, &conf->workers);
 	pool->failure.code = 0;
-	pool->next_deadline = now + patience + DEADLINE_GRACE;
+	pool->next_patience = patience + DEADLINE_GRACE;
+	pool->next_deadline = now + pool->next_patience;
+	pool->next_most = 0;
 	/* A reload is the administrator's word that things are different now. */
 	pool->restart.policy.delay = 0;
 	return 0;
@@ -351,11 +353,18 @@ static uint64_t fill(
 	return now + POLICY_DELAY_MIN;
 }
 
-/* Workers that are killed again and again before all are ready must not hold a reload for ever. */
+/* Workers that are killed again and again before all are ready must not hold a reload for ever. One
+ * more than ever that is ready is progress: a thousand may take their time on a busy machine. */
 static uint64_t follow_deadline(struct pool *pool, uint64_t now)
 {
-	if (roster_count(&pool->roster, pool->next, true) >= pool->next->want)
+	unsigned ready = roster_count(&pool->roster, pool->next, true);
+
+	if (ready >= pool->next->want)
 		return UINT64_MAX;
+	if (ready > pool->next_most) {
+		pool->next_most = ready;
+		pool->next_deadline = now + pool->next_patience;
+	}
 	if (now >= pool->next_deadline)
 		err_set(&pool->failure, EX_UNAVAILABLE,
 			"pool %s: its %u workers were not all ready in time", pool->name,

@@ -35,7 +35,9 @@ struct pool {
 	struct generation *current; /* NULL: not yet, or no more */
 	struct generation *next;    /* NULL: no reload under way */
 	struct err failure;         /* why next cannot become current; code 0: nothing yet */
-	uint64_t next_deadline;     /* when next must be ready */
+	uint64_t next_patience;     /* ms without one more that is ready, until next is given up */
+	uint64_t next_deadline;     /* when that is */
+	unsigned next_most;         /* of next were ready at one time */
 	struct restart restart;
 	struct closing closing;     /* before its workers leave for good */
 	struct generation *retired; /* old ones with workers left */
