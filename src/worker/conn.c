@@ -205,7 +205,8 @@ static bool fill_input(struct conn *c, struct conn_input *input, enum conn_state
 		drop_raw(c);
 		return true;
 	}
-	ssize_t n = recv(c->fd, input->bytes, sizeof(input->bytes), MSG_DONTWAIT);
+	ssize_t n = recv(c->fd, input->bytes, sizeof(input->bytes), c->patient ? 0 : MSG_DONTWAIT);
+	c->patient = false;
 	if (n <= 0) {
 		*state = n < 0 && (errno == EAGAIN || errno == EINTR) ? CONN_WAITS : CONN_OVER;
 		return false;

@@ -1,8 +1,8 @@
 /*
  * conn: one connection until the head of its request is there.
  *
- * Reads without ever waiting. What it knows of an unfinished head can be given to another process:
- * the bytes as they came. Never runs anything of the application.
+ * Reads without waiting, but where it is told to be patient. What it knows of an unfinished head
+ * can be given to another process: the bytes as they came. Never runs anything of the application.
  */
 #ifndef PREFORKD_CONN_H
 #define PREFORKD_CONN_H
@@ -38,6 +38,7 @@ struct conn {
 	enum conn_list list; /* of the crowd */
 	uint64_t deadline;   /* ms of the monotonic clock; 0: none */
 	bool watched;        /* in the epoll set */
+	bool patient;        /* the next read may wait: there is a limit to that, SO_RCVTIMEO */
 	uint8_t given;       /* how often by siblings, since its last request */
 	uint32_t requests;   /* that it has brought: it is kept open after the first */
 	struct fcgi fcgi;

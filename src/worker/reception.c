@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -26,8 +27,9 @@
 
 /* The client of a new connection writes at the same time as we accept, and a set of events would
  * cost three system calls. So it stays out of the set while there are others to be taken, and is
- * then given a moment. One that says nothing costs the whole moment, and the trust that many others
- * have earned: silent ones hold nobody. */
+ * then given a moment. Over TCP its first bytes take longer: where nobody else waits here, the
+ * first read has that moment, which connections have from their listener. One that says nothing
+ * costs the whole moment, and the trust that many others have earned: silent ones hold nobody. */
 #define MOMENT_MS 1
 #define TRUST_MOST 32
 #define TRUST_LOST 16
@@ -58,12 +60,19 @@ static void arrange_crowd(struct reception *r)
 	crowd_init(&r->crowd, pool->receive_timeout, pool->keepalive_timeout);
 }
 
-/* Connections inherit TCP_NODELAY: an answer leaves in whole records, nothing is to wait for more.
- */
-int reception_open(struct reception *r, const struct job *job)
+/* What connections inherit. TCP_NODELAY: an answer leaves in whole records, nothing is to wait for
+ * more. The time limit is for the first read; all that follow do not wait. */
+static void arrange_listener(int listener)
 {
+	const struct timeval moment = { .tv_usec = MOMENT_MS * 1000 };
 	int on = 1;
 
+	if (setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) == 0)
+		setsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &moment, sizeof(moment));
+}
+
+int reception_open(struct reception *r, const struct job *job)
+{
 	r->job = job;
 	r->trust = TRUST_MOST;
 	arrange_crowd(r);
@@ -72,7 +81,7 @@ int reception_open(struct reception *r, const struct job *job)
 		reception_watch(r, job->handover[1], RECEPTION_HANDOVER, EPOLLEXCLUSIVE) != 0)
 		return -1;
 	for (size_t i = 0; i < job->listener_count; i++) {
-		setsockopt(job->listeners[i], IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+		arrange_listener(job->listeners[i]);
 		if (reception_watch(r, job->listeners[i], RECEPTION_LISTENER, EPOLLEXCLUSIVE) != 0)
 			return -1;
 	}
@@ -100,6 +109,7 @@ static void hold(struct reception *r, struct conn *c, enum conn_list list)
 {
 	bool fresh = list != CONN_PENDING && !c->watched;
 
+	c->patient = false;
 	if (!crowd_put(&r->crowd, c, list, clock_ms()) ||
 		(fresh && reception_watch(r, c->fd, RECEPTION_CONN, 0) != 0))
 		reception_drop(r, c);
@@ -193,10 +203,13 @@ static bool give_a_moment(struct reception *r)
 
 struct conn *reception_read(struct reception *r, struct conn *c)
 {
+	bool had_a_moment = c->patient;
 	enum conn_state state = conn_read(c, &r->input, r->job->pool->max_head);
 
-	if (state == CONN_WAITS && stays_young(r, c))
+	if (state == CONN_WAITS && !had_a_moment && stays_young(r, c))
 		return NULL;
+	if (state == CONN_WAITS && had_a_moment)
+		r->trust -= TRUST_LOST;
 	if (r->young == c)
 		r->young = NULL;
 	if (state == CONN_READY && c->requests == 0)
@@ -267,15 +280,32 @@ static struct conn *welcome(struct reception *r, int fd)
 	return c;
 }
 
+static bool has_moment(struct reception *r, int fd)
+{
+	struct timeval moment = { 0 };
+	socklen_t length = sizeof(moment);
+
+	if (r->moment == RECEPTION_UNKNOWN) {
+		getsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &moment, &length);
+		r->moment = timerisset(&moment) ? RECEPTION_INHERITED : RECEPTION_NONE;
+	}
+	return r->moment == RECEPTION_INHERITED;
+}
+
 struct conn *reception_accept(struct reception *r, int listener)
 {
-	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	struct sockaddr from = { .sa_family = AF_UNIX };
+	socklen_t length = sizeof(from);
+	int fd = accept4(listener, &from, &length, SOCK_CLOEXEC);
 
 	if (fd < 0) {
 		mend_accept(r, listener);
 		return NULL;
 	}
-	return welcome(r, fd);
+	struct conn *c = welcome(r, fd);
+	if (c != NULL && from.sa_family != AF_UNIX && !r->leaving && !r->resting)
+		c->patient = r->crowd.count == 0 && r->trust > 0 && has_moment(r, fd);
+	return c;
 }
 
 struct conn *reception_receive(struct reception *r, int handover)

@@ -3,6 +3,7 @@
 import os
 import select
 import socket
+import statistics
 import threading
 import time
 
@@ -30,24 +31,48 @@ def is_closed(sock):
 
 
 @pytest.mark.quick
-def test_slow_and_silent_clients_hold_nobody(daemon):
+@pytest.mark.parametrize("network", ["unix", "tcp"])
+def test_slow_and_silent_clients_hold_nobody(daemon, network):
     """200 connections, each silent or in the middle of its parameters, and four workers."""
-    daemon.write(daemon.pool())
+    address = daemon.sock if network == "unix" else "127.0.0.1:%d" % free_port()
+    daemon.write(daemon.pool(listen=address))
     daemon.start()
     whole = head()
-    slow = [fcgi.connect(daemon.sock) for _ in range(200)]
+    slow = [fcgi.connect(address) for _ in range(200)]
     for i, s in enumerate(slow):
         s.sendall(whole[:i % len(whole)])
-    asked = [fcgi.number(daemon.sock, timeout=2.0) for _ in range(20)]
+    asked = [fcgi.number(address, timeout=2.0) for _ in range(20)]
     for i, s in enumerate(slow):  # one byte more each
         s.sendall(whole[i % len(whole):i % len(whole) + 1])
-    asked += [fcgi.number(daemon.sock, timeout=2.0) for _ in range(20)]
+    asked += [fcgi.number(address, timeout=2.0) for _ in range(20)]
     for i, s in enumerate(slow):
         s.sendall(whole[i % len(whole) + 1:] + record(fcgi.STDIN))
         answer = stdout(read_records(s, ended))
         asked.append(int(fcgi.body_of(answer)))
         s.close()
     assert sorted(asked) == list(range(1, 241))
+
+
+def seconds_to_ask(address):
+    began = time.monotonic()
+    fcgi.number(address)
+    return time.monotonic() - began
+
+
+def test_worker_does_not_wait_for_silent_newcomers_again_and_again(daemon):
+    """Over TCP the first bytes of a connection have a moment; many that say nothing cost no more than
+    a few of them. Requests behind one that is silent, beside requests that have the worker alone."""
+    address = "127.0.0.1:%d" % free_port()
+    daemon.write(daemon.pool(listen=address, workers=1))
+    daemon.start()
+    alone, behind = [], []
+    for _ in range(60):
+        alone.append(seconds_to_ask(address))
+        with fcgi.connect(address) as silent:
+            behind.append(seconds_to_ask(address))
+            silent.shutdown(socket.SHUT_WR)
+            silent.recv(1)  # the worker has dropped it
+    assert statistics.median(behind) < 4 * statistics.median(alone)
 
 
 @pytest.mark.quick
