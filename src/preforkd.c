@@ -2,7 +2,6 @@
  * preforkd: the command. Reads the options, checks everything, and hands over to the master; wires
  * the worker's body to the master, which knows no worker. Decides exit codes, and nothing else.
  */
-#include <bsd/unistd.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -16,6 +15,7 @@
 #include "common/conf.h"
 #include "common/err.h"
 #include "common/log.h"
+#include "common/title.h"
 #include "common/units.h"
 #include "common/version.h"
 #include "gate/gate.h"
@@ -248,7 +248,7 @@ int main(int argc, char **argv)
 	if (origin_remember(&origin, argv, environ) != 0)
 		return EX_OSERR;
 	struct state_in *state = inherit(&origin, &lost);
-	setproctitle_init(argc, argv, environ);
+	title_init(argc, argv, environ);
 	parse_options(argc, argv, &command);
 	command.options.file = origin_absolute(&origin, command.options.file);
 	command.options.pid_file = origin_absolute(&origin, command.options.pid_file);

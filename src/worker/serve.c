@@ -9,7 +9,6 @@
 #include "worker/serve.h"
 
 #include <assert.h>
-#include <bsd/unistd.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -26,6 +25,7 @@
 #include "common/clock.h"
 #include "common/conf.h"
 #include "common/job.h"
+#include "common/title.h"
 #include "preforkd_app.h"
 #include "worker/accesslog.h"
 #include "worker/conn.h"
@@ -89,7 +89,7 @@ static void set_title(struct server *s, const char *state)
 	if (s->title == state)
 		return;
 	s->title = state;
-	setproctitle("%s worker %u %s", s->job->pool->name, s->job->slot, state);
+	title_worker(s->job->pool->name, s->job->slot, state);
 }
 
 /* libfcgi takes over PIPE, USR1 and TERM, so it comes first and we have the last word. */

@@ -1,0 +1,41 @@
+/*
+ * title: libbsd's setproctitle(3), and a shorter way for the one word that changes all the time.
+ *
+ * libbsd formats, clears and copies two kilobytes; a worker would pay for that twice a request.
+ */
+#include "common/title.h"
+
+#include <bsd/unistd.h>
+#include <string.h>
+
+static struct {
+	char *text;    /* where setproctitle(3) writes: the place of the first argument */
+	char *state;   /* its last word; NULL: not known, or the title did not fit */
+	size_t length; /* of that */
+} title;
+
+void title_init(int argc, char **argv, char **envp)
+{
+	title.text = argv[0];
+	setproctitle_init(argc, argv, envp);
+}
+
+static void find_state(const char *state)
+{
+	size_t all = title.text != NULL ? strlen(title.text) : 0;
+
+	title.length = strlen(state);
+	title.state = all >= title.length ? title.text + all - title.length : NULL;
+	if (title.state != NULL && strcmp(title.state, state) != 0)
+		title.state = NULL;
+}
+
+void title_worker(const char *pool, unsigned slot, const char *state)
+{
+	if (title.state != NULL && strlen(state) == title.length) {
+		memcpy(title.state, state, title.length);
+		return;
+	}
+	setproctitle("%s worker %u %s", pool, slot, state);
+	find_state(state);
+}
