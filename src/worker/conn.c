@@ -132,11 +132,12 @@ static enum conn_state refuse_head(const struct conn *c, size_t max_head)
 	return answer(c, bytes, FCGI_HEADER + length + FCGI_END_SIZE) ? CONN_SHUT : CONN_OVER;
 }
 
+/* And room for the NUL that ends the last parameter. */
 static bool add_head(struct conn *c, const uint8_t *bytes, size_t length)
 {
 	size_t room = c->head_room > 0 ? c->head_room : HEAD_FIRST;
 
-	while (room < c->head_length + length)
+	while (room <= c->head_length + length)
 		room *= 2;
 	if (room != c->head_room) {
 		uint8_t *head = realloc(c->head, room);

@@ -398,64 +398,47 @@ size_t fcgi_rest(const struct fcgi *f)
 	return (size_t)f->content + f->padding;
 }
 
-struct pair {
-	size_t head, name, value; /* bytes of the lengths, of the name, of the value */
-};
-
-static bool read_length(const uint8_t *bytes, size_t length, size_t *at, size_t *value)
+/* Of a name or a value (3.4); at is behind it then. False: it is cut. */
+static bool read_length(uint8_t **at, const uint8_t *end, size_t *length)
 {
-	if (*at >= length)
+	const uint8_t *b = *at;
+
+	if (b == end)
 		return false;
-	*value = bytes[*at];
-	if ((bytes[*at] & LONG_LENGTH) == 0) {
+	*length = b[0];
+	if ((b[0] & LONG_LENGTH) == 0) {
 		*at += 1;
 		return true;
 	}
-	if (length - *at < 4)
+	if (end - b < 4)
 		return false;
-	*value = (*value & ~(size_t)LONG_LENGTH) << 24 | (size_t)bytes[*at + 1] << 16 |
-		 (size_t)bytes[*at + 2] << 8 | bytes[*at + 3];
+	*length =
+		(size_t)(b[0] & ~LONG_LENGTH) << 24 | (size_t)b[1] << 16 | (size_t)b[2] << 8 | b[3];
 	*at += 4;
 	return true;
 }
 
-static bool read_pair(const uint8_t *bytes, size_t length, struct pair *pair)
+/* A name moves down by one byte, over its lengths, to make room for its '='. The value stays, and
+ * its NUL comes where the next pair had its lengths, when those have been read. */
+int fcgi_split_pairs(uint8_t *bytes, size_t length, char **list)
 {
-	size_t at = 0;
-
-	if (!read_length(bytes, length, &at, &pair->name) ||
-		!read_length(bytes, length, &at, &pair->value))
-		return false;
-	pair->head = at;
-	return pair->name <= length - at && pair->value <= length - at - pair->name;
-}
-
-int fcgi_count_pairs(const uint8_t *bytes, size_t length)
-{
-	struct pair pair;
+	uint8_t *at = bytes, *end = bytes + length;
 	int count = 0;
 
-	for (size_t at = 0; at < length; at += pair.head + pair.name + pair.value, count++)
-		if (!read_pair(bytes + at, length - at, &pair))
+	while (at < end) {
+		uint8_t *before = at;
+		size_t name, value;
+
+		if (!read_length(&at, end, &name) || !read_length(&at, end, &value) ||
+			name > (size_t)(end - at) || value > (size_t)(end - at) - name)
 			return -1;
-	return count;
-}
-
-/* A pair has two bytes of length at least, its string a '=' and a NUL: it never gets longer. */
-void fcgi_split_pairs(uint8_t *bytes, size_t length, char **list)
-{
-	struct pair pair;
-	uint8_t *out = bytes;
-
-	for (size_t at = 0; at < length && read_pair(bytes + at, length - at, &pair);) {
-		const uint8_t *name = bytes + at + pair.head;
-
-		at += pair.head + pair.name + pair.value;
-		*list++ = (char *)out;
-		memmove(out, name, pair.name);
-		out[pair.name] = '=';
-		memmove(out + pair.name + 1, name + pair.name, pair.value);
-		out[pair.name + 1 + pair.value] = '\0';
-		out += pair.name + pair.value + 2;
+		list[count++] = memmove(at - 1, at, name);
+		at += name;
+		at[-1] = '=';
+		at += value;
+		*before = '\0';
 	}
+	if (count > 0)
+		*end = '\0';
+	return count;
 }

@@ -146,23 +146,31 @@ static char *role_variable(unsigned role)
 	return role == FCGI_FILTER ? filter : responder;
 }
 
+/* For the role, parameters of so many bytes, and the end. Far more than are used, but what is not
+ * used costs no memory. */
+static bool make_room(size_t head_length)
+{
+	size_t room = fcgi_most_pairs(head_length) + 2;
+
+	if (room <= environment_room)
+		return true;
+	char **larger = reallocarray(environment, room, sizeof(char *));
+	if (larger == NULL)
+		return false;
+	environment = larger;
+	environment_room = room;
+	return true;
+}
+
 /* False: no memory, or the parameters are cut. */
 static bool make_environment(struct conn *conn)
 {
-	int count = fcgi_count_pairs(conn->head, conn->head_length);
-
+	if (!make_room(conn->head_length))
+		return false;
+	environment[0] = role_variable(conn->fcgi.role);
+	int count = fcgi_split_pairs(conn->head, conn->head_length, environment + 1);
 	if (count < 0)
 		return false;
-	if ((size_t)count + 2 > environment_room) {
-		char **larger = reallocarray(environment, (size_t)count + 2, sizeof(char *));
-
-		if (larger == NULL)
-			return false;
-		environment = larger;
-		environment_room = (size_t)count + 2;
-	}
-	environment[0] = role_variable(conn->fcgi.role);
-	fcgi_split_pairs(conn->head, conn->head_length, environment + 1);
 	environment[count + 1] = NULL;
 	return true;
 }
