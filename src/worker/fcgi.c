@@ -292,20 +292,36 @@ static void close_record(struct fcgi *f, struct fcgi_event *event)
 	}
 }
 
+/* Of a header or an FCGI_BEGIN_REQUEST, which have eight bytes and mostly come in one piece.
+ * Returns how many of those that are here belong to it. */
+static inline size_t fill(
+	uint8_t to[FCGI_HEADER], uint8_t *have, const uint8_t *bytes, size_t length)
+{
+	size_t n = FCGI_HEADER - *have;
+
+	if (n == FCGI_HEADER && length >= FCGI_HEADER) {
+		memcpy(to, bytes, FCGI_HEADER);
+	} else {
+		n = n < length ? n : length;
+		memcpy(to + *have, bytes, n);
+	}
+	*have = (uint8_t)(*have + n);
+	return n;
+}
+
 static size_t read_header(struct fcgi *f, const uint8_t *bytes, size_t length, struct fcgi_event *e)
 {
-	size_t n = sizeof(f->header) - f->header_length;
+	size_t n = fill(f->header, &f->header_length, bytes, length);
 
-	n = n < length ? n : length;
-	memcpy(f->header + f->header_length, bytes, n);
-	f->header_length = (uint8_t)(f->header_length + n);
-	if (f->header_length < sizeof(f->header))
+	if (f->header_length < FCGI_HEADER)
 		return n;
 	f->content = (uint32_t)(f->header[4] << 8 | f->header[5]);
 	f->padding = f->header[6];
-	f->begin_length = 0;
-	memset(&f->ask, 0, sizeof(f->ask));
 	f->use = (uint8_t)use_of(f, e);
+	if (f->use == USE_BEGIN)
+		f->begin_length = 0;
+	if (f->use == USE_ASK)
+		f->ask = (struct fcgi_ask){ 0 };
 	if (f->content == 0 && e->kind == FCGI_MORE)
 		close_record(f, e);
 	return n;
@@ -331,9 +347,8 @@ static size_t read_content(
 		event->length = n;
 		return n;
 	}
-	for (size_t i = 0; i < n && f->use == USE_BEGIN; i++)
-		if (f->begin_length < sizeof(f->begin))
-			f->begin[f->begin_length++] = bytes[i];
+	if (f->use == USE_BEGIN)
+		fill(f->begin, &f->begin_length, bytes, n);
 	for (size_t i = 0; i < n && f->use == USE_ASK; i++)
 		ask_byte(&f->ask, bytes[i]);
 	if (f->content == 0)
@@ -399,7 +414,7 @@ size_t fcgi_rest(const struct fcgi *f)
 }
 
 /* Of a name or a value (3.4); at is behind it then. False: it is cut. */
-static bool read_length(uint8_t **at, const uint8_t *end, size_t *length)
+static inline bool read_length(uint8_t **at, const uint8_t *end, size_t *length)
 {
 	const uint8_t *b = *at;
 
