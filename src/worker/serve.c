@@ -9,6 +9,7 @@
 #include "worker/serve.h"
 
 #include <assert.h>
+#include <bsd/stdlib.h>
 #include <bsd/unistd.h>
 #include <errno.h>
 #include <signal.h>
@@ -43,6 +44,10 @@
 
 static_assert(PREFORKD_APP_SHARED == BOARD_SHARED_CELLS, "what modules are promised is there");
 
+/* What ps(1) shows. */
+enum title { TITLE_NONE, TITLE_STARTING, TITLE_IDLE, TITLE_BUSY, TITLES };
+#define TITLE_SIZE 128
+
 struct server {
 	const struct job *job;
 	const struct board_seat *seat;
@@ -56,13 +61,11 @@ struct server {
 	int lucky;        /* the listener that the last connection came from; -1: none did */
 	bool asks_young;  /* it is the turn of one that had said nothing yet */
 	uint64_t asked;   /* ms: when events were asked for */
-	const char *title;
+	enum title shown;
+	char titles[TITLES][TITLE_SIZE];
 	struct reception reception;
 	struct porter porter;
 };
-
-/* What ps(1) shows. */
-static const char starting[] = "starting", idle[] = "idle", busy[] = "busy";
 
 /* For the signal handler alone. */
 static struct {
@@ -84,12 +87,22 @@ static void on_orphaned(int signo)
 	errno = saved;
 }
 
-static void set_title(struct server *s, const char *state)
+/* A worker that has little to do changes it twice for a request: it is only formatted once. */
+static void make_titles(struct server *s)
 {
-	if (s->title == state)
+	static const char *const words[TITLES] = { "", "starting", "idle", "busy" };
+
+	for (size_t i = 0; i < TITLES; i++)
+		snprintf(s->titles[i], TITLE_SIZE, "%s: %s worker %u %s", getprogname(),
+			s->job->pool->name, s->job->slot, words[i]);
+}
+
+static void set_title(struct server *s, enum title title)
+{
+	if (s->shown == title)
 		return;
-	s->title = state;
-	setproctitle("%s worker %u %s", s->job->pool->name, s->job->slot, state);
+	s->shown = title;
+	setproctitle("-%s", s->titles[title]); /* "-": with no name in front */
 }
 
 /* libfcgi takes over PIPE, USR1 and TERM, so it comes first and we have the last word. */
@@ -176,7 +189,7 @@ static void serve_request(struct server *s, struct conn *c)
 {
 	struct reception *r = &s->reception;
 
-	set_title(s, busy);
+	set_title(s, TITLE_BUSY);
 	board_hold(s->seat, r->crowd.count + 1);
 	note_begin(s);
 	porter_begin(&s->porter);
@@ -301,7 +314,7 @@ static bool try_luck(struct server *s, struct epoll_event *event)
 
 static int wait_for_events(struct server *s, struct epoll_event *events, int limit)
 {
-	set_title(s, idle);
+	set_title(s, TITLE_IDLE);
 	board_hold(s->seat, s->reception.crowd.count);
 	return reception_wait(&s->reception, events, limit);
 }
@@ -420,7 +433,8 @@ void serve(const struct job *job, const struct board_seat *seat, struct accesslo
 	s->seat = seat;
 	s->log = log;
 	s->lucky = -1;
-	set_title(s, starting);
+	make_titles(s);
+	set_title(s, TITLE_STARTING);
 	if (arrange_signals(s) != 0 || reception_open(&s->reception, job) != 0 ||
 		reception_watch(&s->reception, s->signals, RECEPTION_SIGNAL, 0) != 0 ||
 		reception_watch(&s->reception, job->lifeline_fd, RECEPTION_LIFELINE, 0) != 0 ||
@@ -432,7 +446,7 @@ void serve(const struct job *job, const struct board_seat *seat, struct accesslo
 		_exit(EX_TEMPFAIL);
 	porter_init(&s->porter, job, seat, &s->reception);
 	start_application(s);
-	set_title(s, idle);
+	set_title(s, TITLE_IDLE);
 	report_ready(job->start_fd);
 	while (!look_for_the_end(s, events, n)) {
 		handle_events(s, events, n);
