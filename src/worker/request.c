@@ -175,23 +175,29 @@ static bool make_environment(struct conn *conn)
 	return true;
 }
 
+static size_t put_text(char *to, size_t room, const char *from, size_t length)
+{
+	size_t n = length < room ? length : room - 1;
+
+	memcpy(to, from, n);
+	to[n] = '\0';
+	return n;
+}
+
 /* Method and path as far as they are known, for whoever looks why it takes so long. */
 static void describe(const struct board_seat *seat)
 {
-	char text[BOARD_PATH];
+	const char *method = params_get(environment, "REQUEST_METHOD");
+	struct board_request text;
 	struct params_path path;
-	size_t at = 0;
 
+	memset(text.method, 0, sizeof(text.method));
 	params_path(environment, &path);
-	for (int i = 0; i < 2; i++) {
-		size_t room = sizeof(text) - 1 - at;
-		size_t length = path.length[i] < room ? path.length[i] : room;
-
-		memcpy(text + at, path.piece[i], length);
-		at += length;
-	}
-	text[at] = '\0';
-	board_describe(seat, params_get(environment, "REQUEST_METHOD"), text);
+	put_text(text.method, sizeof(text.method), method, strlen(method));
+	size_t at = put_text(text.path, sizeof(text.path), path.piece[0], path.length[0]);
+	if (path.length[1] > 0)
+		put_text(text.path + at, sizeof(text.path) - at, path.piece[1], path.length[1]);
+	board_describe(seat, &text);
 }
 
 /* The client has sent all that belongs to its request, padding included. Of the request of an
