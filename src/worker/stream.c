@@ -314,12 +314,12 @@ void stream_skip(struct stream_pipe *pipe, bool more)
  */
 static void drain(FCGX_Request *request, struct stream_pipe *pipe)
 {
-	uint64_t now = clock_ms(), end = now + DRAIN_MS;
 	size_t total = 0;
 
 	stream_skip(pipe, pipe->conn->fcgi.keep);
 	if (!pipe->conn->fcgi.keep || fcgi_is_read(&pipe->conn->fcgi) || pipe->ended)
 		return;
+	uint64_t now = clock_ms(), end = now + DRAIN_MS;
 	empty(request->out, 0);
 	while (!fcgi_is_read(&pipe->conn->fcgi) && !pipe->ended && !pipe->broken) {
 		bool late = now >= end || total > DRAIN_BYTES ||
