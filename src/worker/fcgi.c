@@ -445,12 +445,11 @@ int fcgi_split_pairs(uint8_t *bytes, size_t length, char **list)
 		size_t name, value;
 
 		if (!read_length(&at, end, &name) || !read_length(&at, end, &value) ||
-			name > (size_t)(end - at) || value > (size_t)(end - at) - name)
+			(uint64_t)name + value > (size_t)(end - at))
 			return -1;
 		list[count++] = memmove(at - 1, at, name);
-		at += name;
-		at[-1] = '=';
-		at += value;
+		at[name - 1] = '=';
+		at += name + value;
 		*before = '\0';
 	}
 	if (count > 0)
