@@ -222,6 +222,7 @@ static void test_pairs(void **unused)
 	PAIRS("\0\0", "=;");
 	PAIRS("\1\2abc\3\0xyz\0\1v", "a=bc;xyz=;=v;");
 	PAIRS("\x80\0\0\1\x80\0\0\2abc\1\1de", "a=bc;d=e;");
+	PAIRS("\1\1ab\0\x80\0\0\1v\x80\0\0\1\0n\0\0", "a=b;=v;n=;=;");
 	PAIRS("\1", NULL);
 	PAIRS("\1\2ab", NULL);
 	PAIRS("\x80\0\0", NULL);
@@ -231,6 +232,20 @@ static void test_pairs(void **unused)
 	      "a",
 		NULL);
 	PAIRS("\1\1ab\1", NULL);
+}
+
+/* With all bytes of a length: 0x102 of a name and as many of a value. */
+static void test_long_pairs(void **unused)
+{
+	char pairs[8 + 2 * 0x102 + 4] = "\x80\0\1\2\x80\0\1\2", joined[2 * 0x102 + 7];
+
+	(void)unused;
+	memset(pairs + 8, 'n', 0x102);
+	memset(pairs + 8 + 0x102, 'v', 0x102);
+	memcpy(pairs + 8 + 2 * 0x102, "\1\1ab", 4);
+	snprintf(joined, sizeof(joined), "%.258s=%.258s;a=b;", pairs + 8, pairs + 8 + 0x102);
+	expect_pairs(pairs, sizeof(pairs), joined);
+	expect_pairs(pairs, sizeof(pairs) - 1, NULL);
 }
 
 static void test_end(void **unused)
@@ -258,6 +273,7 @@ int main(void)
 		cmocka_unit_test(test_fresh_and_read),
 		cmocka_unit_test(test_rest),
 		cmocka_unit_test(test_pairs),
+		cmocka_unit_test(test_long_pairs),
 		cmocka_unit_test(test_end),
 	};
 
