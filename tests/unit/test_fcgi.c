@@ -200,7 +200,8 @@ static void expect_pairs(const char *bytes, size_t length, const char *joined)
 	uint8_t *copy = malloc(length + 1);
 	char **list = calloc(fcgi_most_pairs(length) + 1, sizeof(*list)), got[TEXT] = "";
 
-	assert_true(copy != NULL && list != NULL);
+	assert_non_null(copy);
+	assert_non_null(list);
 	memcpy(copy, bytes, length);
 	int count = fcgi_split_pairs(copy, length, list);
 	for (int i = 0; i < count; i++)
