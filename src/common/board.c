@@ -322,13 +322,29 @@ static void ring(const struct board_seat *seat)
 	(void)!write(seat->bell, &once, sizeof(once)); /* full: it has rung long enough */
 }
 
+/* One writer: the version only tells the reader that it came in between. */
+static uint32_t open_text(struct board_page *page)
+{
+	uint32_t version = atomic_load_explicit(&page->version, memory_order_relaxed) | 1;
+
+	atomic_store_explicit(&page->version, version, memory_order_relaxed);
+	atomic_thread_fence(memory_order_release);
+	return version;
+}
+
+static void close_text(struct board_page *page, uint32_t version)
+{
+	atomic_store_explicit(&page->version, version + 1, memory_order_release);
+}
+
 void board_begin(const struct board_seat *seat, uint64_t now)
 {
 	struct board_page *page = seat->page;
 
 	/* The text of the request before must not stand beside the time of this one. */
-	if (page->method[0] != '\0')
-		board_describe(seat, "", "");
+	uint32_t version = open_text(page);
+	page->method[0] = page->path[0] = '\0';
+	close_text(page, version);
 	atomic_store_explicit(&page->since, now / 1000, memory_order_release);
 	/* Who listens and then reads "since" sees it, or we see that somebody listens. */
 	atomic_thread_fence(memory_order_seq_cst);
@@ -338,17 +354,14 @@ void board_begin(const struct board_seat *seat, uint64_t now)
 	ring(seat);
 }
 
-/* One writer: the version only tells the reader that it came in between. */
-void board_describe(const struct board_seat *seat, const char *method, const char *path)
+void board_describe(const struct board_seat *seat, const struct board_request *request)
 {
 	struct board_page *page = seat->page;
-	uint32_t version = atomic_load_explicit(&page->version, memory_order_relaxed);
 
-	atomic_store_explicit(&page->version, version | 1, memory_order_relaxed);
-	atomic_thread_fence(memory_order_release);
-	strlcpy(page->method, method, sizeof(page->method));
-	strlcpy(page->path, path, sizeof(page->path));
-	atomic_store_explicit(&page->version, (version | 1) + 1, memory_order_release);
+	uint32_t version = open_text(page);
+	memcpy(page->method, request->method, sizeof(page->method));
+	memcpy(page->path, request->path, strnlen(request->path, sizeof(page->path) - 1) + 1);
+	close_text(page, version);
 }
 
 /* One writer only, so a load and a store are enough: no locked instruction for a counter. */

@@ -93,8 +93,8 @@ struct board_seat {
 int board_sit(int shared_fd, int fd, int bell, struct board_seat *seat);
 /* A request begins; now: us of CLOCK_MONOTONIC. The master may kill for it from now on. */
 void board_begin(const struct board_seat *seat, uint64_t now);
-/* Its head has been read. Any bytes without NUL; path ends before the query. */
-void board_describe(const struct board_seat *seat, const char *method, const char *path);
+/* Its head has been read. Any bytes, with a NUL behind them. */
+void board_describe(const struct board_seat *seat, const struct board_request *request);
 /* It has been answered. */
 struct board_answer {
 	uint64_t us, bytes_in, bytes_out;

@@ -20,9 +20,25 @@
 	"Content-Type: text/plain\r\n\r\n"                \
 	"the request has more parameters than max-head allows\n"
 
+/* The last one that was freed, for the next: most have one request, and come one by one. Only the
+ * thread that serves makes and frees them. */
+static struct conn *spare;
+
+/* All zero, but that it may have room for a head. */
+static struct conn *get_blank(void)
+{
+	struct conn *c = spare;
+
+	if (c == NULL)
+		return calloc(1, sizeof(*c));
+	spare = NULL;
+	*c = (struct conn){ .head = c->head, .head_room = c->head_room };
+	return c;
+}
+
 struct conn *conn_new(int fd, unsigned max_conns, unsigned max_reqs, unsigned roles)
 {
-	struct conn *c = calloc(1, sizeof(*c));
+	struct conn *c = get_blank();
 
 	if (c == NULL)
 		return NULL;
@@ -44,8 +60,12 @@ void conn_close(struct conn *c)
 void conn_free(struct conn *c)
 {
 	conn_close(c);
-	free(c->head);
 	free(c->raw);
+	if (spare == NULL && c->head_room <= HEAD_FIRST) {
+		spare = c;
+		return;
+	}
+	free(c->head);
 	free(c);
 }
 
@@ -132,11 +152,12 @@ static enum conn_state refuse_head(const struct conn *c, size_t max_head)
 	return answer(c, bytes, FCGI_HEADER + length + FCGI_END_SIZE) ? CONN_SHUT : CONN_OVER;
 }
 
+/* And room for the NUL that ends the last parameter. */
 static bool add_head(struct conn *c, const uint8_t *bytes, size_t length)
 {
 	size_t room = c->head_room > 0 ? c->head_room : HEAD_FIRST;
 
-	while (room < c->head_length + length)
+	while (room <= c->head_length + length)
 		room *= 2;
 	if (room != c->head_room) {
 		uint8_t *head = realloc(c->head, room);

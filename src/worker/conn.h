@@ -58,7 +58,7 @@ enum conn_state {
 	CONN_SHUT,  /* it must go, but first it has to read an answer */
 };
 
-/* NULL: no memory. Takes fd. */
+/* NULL: no memory. Takes fd. One thread alone may make and free them. */
 struct conn *conn_new(int fd, unsigned max_conns, unsigned max_reqs, unsigned roles);
 /* Closes it, if it is open. */
 void conn_free(struct conn *c);

@@ -292,20 +292,36 @@ static void close_record(struct fcgi *f, struct fcgi_event *event)
 	}
 }
 
+/* Of a header or an FCGI_BEGIN_REQUEST, which have eight bytes and mostly come in one piece.
+ * Returns how many of those that are here belong to it. */
+static inline size_t fill(
+	uint8_t to[FCGI_HEADER], uint8_t *have, const uint8_t *bytes, size_t length)
+{
+	size_t n = FCGI_HEADER - *have;
+
+	if (n == FCGI_HEADER && length >= FCGI_HEADER) {
+		memcpy(to, bytes, FCGI_HEADER);
+	} else {
+		n = n < length ? n : length;
+		memcpy(to + *have, bytes, n);
+	}
+	*have = (uint8_t)(*have + n);
+	return n;
+}
+
 static size_t read_header(struct fcgi *f, const uint8_t *bytes, size_t length, struct fcgi_event *e)
 {
-	size_t n = sizeof(f->header) - f->header_length;
+	size_t n = fill(f->header, &f->header_length, bytes, length);
 
-	n = n < length ? n : length;
-	memcpy(f->header + f->header_length, bytes, n);
-	f->header_length = (uint8_t)(f->header_length + n);
-	if (f->header_length < sizeof(f->header))
+	if (f->header_length < FCGI_HEADER)
 		return n;
 	f->content = (uint32_t)(f->header[4] << 8 | f->header[5]);
 	f->padding = f->header[6];
-	f->begin_length = 0;
-	memset(&f->ask, 0, sizeof(f->ask));
 	f->use = (uint8_t)use_of(f, e);
+	if (f->use == USE_BEGIN)
+		f->begin_length = 0;
+	if (f->use == USE_ASK)
+		f->ask = (struct fcgi_ask){ 0 };
 	if (f->content == 0 && e->kind == FCGI_MORE)
 		close_record(f, e);
 	return n;
@@ -331,9 +347,8 @@ static size_t read_content(
 		event->length = n;
 		return n;
 	}
-	for (size_t i = 0; i < n && f->use == USE_BEGIN; i++)
-		if (f->begin_length < sizeof(f->begin))
-			f->begin[f->begin_length++] = bytes[i];
+	if (f->use == USE_BEGIN)
+		fill(f->begin, &f->begin_length, bytes, n);
 	for (size_t i = 0; i < n && f->use == USE_ASK; i++)
 		ask_byte(&f->ask, bytes[i]);
 	if (f->content == 0)
@@ -398,64 +413,46 @@ size_t fcgi_rest(const struct fcgi *f)
 	return (size_t)f->content + f->padding;
 }
 
-struct pair {
-	size_t head, name, value; /* bytes of the lengths, of the name, of the value */
-};
-
-static bool read_length(const uint8_t *bytes, size_t length, size_t *at, size_t *value)
+/* Of a name or a value (3.4); at is behind it then. False: it is cut. */
+static inline bool read_length(uint8_t **at, const uint8_t *end, size_t *length)
 {
-	if (*at >= length)
+	const uint8_t *b = *at;
+
+	if (b == end)
 		return false;
-	*value = bytes[*at];
-	if ((bytes[*at] & LONG_LENGTH) == 0) {
+	*length = b[0];
+	if ((b[0] & LONG_LENGTH) == 0) {
 		*at += 1;
 		return true;
 	}
-	if (length - *at < 4)
+	if (end - b < 4)
 		return false;
-	*value = (*value & ~(size_t)LONG_LENGTH) << 24 | (size_t)bytes[*at + 1] << 16 |
-		 (size_t)bytes[*at + 2] << 8 | bytes[*at + 3];
+	*length =
+		(size_t)(b[0] & ~LONG_LENGTH) << 24 | (size_t)b[1] << 16 | (size_t)b[2] << 8 | b[3];
 	*at += 4;
 	return true;
 }
 
-static bool read_pair(const uint8_t *bytes, size_t length, struct pair *pair)
+/* A name moves down by one byte, over its lengths, to make room for its '='. The value stays, and
+ * its NUL comes where the next pair had its lengths, when those have been read. */
+int fcgi_split_pairs(uint8_t *bytes, size_t length, char **list)
 {
-	size_t at = 0;
-
-	if (!read_length(bytes, length, &at, &pair->name) ||
-		!read_length(bytes, length, &at, &pair->value))
-		return false;
-	pair->head = at;
-	return pair->name <= length - at && pair->value <= length - at - pair->name;
-}
-
-int fcgi_count_pairs(const uint8_t *bytes, size_t length)
-{
-	struct pair pair;
+	uint8_t *at = bytes, *end = bytes + length;
 	int count = 0;
 
-	for (size_t at = 0; at < length; at += pair.head + pair.name + pair.value, count++)
-		if (!read_pair(bytes + at, length - at, &pair))
+	while (at < end) {
+		uint8_t *before = at;
+		size_t name, value;
+
+		if (!read_length(&at, end, &name) || !read_length(&at, end, &value) ||
+			(uint64_t)name + value > (size_t)(end - at))
 			return -1;
-	return count;
-}
-
-/* A pair has two bytes of length at least, its string a '=' and a NUL: it never gets longer. */
-void fcgi_split_pairs(uint8_t *bytes, size_t length, char **list)
-{
-	struct pair pair;
-	uint8_t *out = bytes;
-
-	for (size_t at = 0; at < length && read_pair(bytes + at, length - at, &pair);) {
-		const uint8_t *name = bytes + at + pair.head;
-
-		at += pair.head + pair.name + pair.value;
-		*list++ = (char *)out;
-		memmove(out, name, pair.name);
-		out[pair.name] = '=';
-		memmove(out + pair.name + 1, name + pair.name, pair.value);
-		out[pair.name + 1 + pair.value] = '\0';
-		out += pair.name + pair.value + 2;
+		list[count++] = memmove(at - 1, at, name);
+		at[name - 1] = '=';
+		at += name + value;
+		*before = '\0';
 	}
+	if (count > 0)
+		*end = '\0';
+	return count;
 }

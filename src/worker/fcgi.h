@@ -102,9 +102,15 @@ void fcgi_put_header(uint8_t out[FCGI_HEADER], enum fcgi_type type, uint16_t id,
 void fcgi_put_end(
 	uint8_t out[FCGI_END_SIZE], uint16_t id, uint32_t app_status, enum fcgi_status status);
 
-/* How many name-value pairs the content of a whole FCGI_PARAMS stream has; -1: it is cut. */
-int fcgi_count_pairs(const uint8_t *bytes, size_t length);
-/* Turns them in place into "NAME=VALUE" strings; list has a pointer for each of the pairs. */
-void fcgi_split_pairs(uint8_t *bytes, size_t length, char **list);
+/* Turns the name-value pairs that are the content of a whole FCGI_PARAMS stream into "NAME=VALUE"
+ * strings, in place. There must be room for one more byte, and in list for fcgi_most_pairs(). How
+ * many there are; -1: they are cut, and what has been written is worth nothing. */
+int fcgi_split_pairs(uint8_t *bytes, size_t length, char **list);
+
+/* Each has two lengths at least. */
+static inline size_t fcgi_most_pairs(size_t length)
+{
+	return length / 2;
+}
 
 #endif

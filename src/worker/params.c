@@ -16,6 +16,11 @@ const char *params_get(char *const *params, const char *name)
 	return "";
 }
 
+static size_t before_query(const char *path)
+{
+	return (size_t)(strchrnul(path, '?') - path);
+}
+
 /* Web servers cut the script's name and what is behind it apart; a few send neither. */
 void params_path(char *const *params, struct params_path *out)
 {
@@ -26,7 +31,7 @@ void params_path(char *const *params, struct params_path *out)
 	else
 		info = params_get(params, "PATH_INFO");
 	out->piece[0] = script;
-	out->length[0] = strcspn(script, "?");
+	out->length[0] = before_query(script);
 	out->piece[1] = info;
-	out->length[1] = script[out->length[0]] == '?' ? 0 : strcspn(info, "?");
+	out->length[1] = script[out->length[0]] == '?' ? 0 : before_query(info);
 }

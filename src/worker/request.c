@@ -146,44 +146,58 @@ static char *role_variable(unsigned role)
 	return role == FCGI_FILTER ? filter : responder;
 }
 
+/* For the role, parameters of so many bytes, and the end. Far more than are used, but what is not
+ * used costs no memory. */
+static bool make_room(size_t head_length)
+{
+	size_t room = fcgi_most_pairs(head_length) + 2;
+
+	if (room <= environment_room)
+		return true;
+	char **larger = reallocarray(environment, room, sizeof(char *));
+	if (larger == NULL)
+		return false;
+	environment = larger;
+	environment_room = room;
+	return true;
+}
+
 /* False: no memory, or the parameters are cut. */
 static bool make_environment(struct conn *conn)
 {
-	int count = fcgi_count_pairs(conn->head, conn->head_length);
-
+	if (!make_room(conn->head_length))
+		return false;
+	environment[0] = role_variable(conn->fcgi.role);
+	int count = fcgi_split_pairs(conn->head, conn->head_length, environment + 1);
 	if (count < 0)
 		return false;
-	if ((size_t)count + 2 > environment_room) {
-		char **larger = reallocarray(environment, (size_t)count + 2, sizeof(char *));
-
-		if (larger == NULL)
-			return false;
-		environment = larger;
-		environment_room = (size_t)count + 2;
-	}
-	environment[0] = role_variable(conn->fcgi.role);
-	fcgi_split_pairs(conn->head, conn->head_length, environment + 1);
 	environment[count + 1] = NULL;
 	return true;
+}
+
+static size_t put_text(char *to, size_t room, const char *from, size_t length)
+{
+	size_t n = length < room ? length : room - 1;
+
+	memcpy(to, from, n);
+	to[n] = '\0';
+	return n;
 }
 
 /* Method and path as far as they are known, for whoever looks why it takes so long. */
 static void describe(const struct board_seat *seat)
 {
-	char text[BOARD_PATH];
+	const char *method = params_get(environment, "REQUEST_METHOD");
+	struct board_request text;
 	struct params_path path;
-	size_t at = 0;
 
+	memset(text.method, 0, sizeof(text.method));
 	params_path(environment, &path);
-	for (int i = 0; i < 2; i++) {
-		size_t room = sizeof(text) - 1 - at;
-		size_t length = path.length[i] < room ? path.length[i] : room;
-
-		memcpy(text + at, path.piece[i], length);
-		at += length;
-	}
-	text[at] = '\0';
-	board_describe(seat, params_get(environment, "REQUEST_METHOD"), text);
+	put_text(text.method, sizeof(text.method), method, strlen(method));
+	size_t at = put_text(text.path, sizeof(text.path), path.piece[0], path.length[0]);
+	if (path.length[1] > 0)
+		put_text(text.path + at, sizeof(text.path) - at, path.piece[1], path.length[1]);
+	board_describe(seat, &text);
 }
 
 /* The client has sent all that belongs to its request, padding included. Of the request of an

@@ -259,22 +259,25 @@ static void reset(FCGX_Stream *stream, FCGX_Request *request, struct stream_pipe
 	stream->rdNext = stream->stopUnget = stream->stop;
 }
 
+/* Those that are not there. False: no memory. */
+static bool make_streams(FCGX_Request *request)
+{
+	if (request->in == NULL)
+		request->in = make_stream(FCGI_STDIN, 0);
+	if (request->out == NULL)
+		request->out = make_stream(FCGI_STDOUT, OUT_SIZE);
+	if (request->err == NULL)
+		request->err = make_stream(FCGI_STDERR, ERR_SIZE);
+	return request->in != NULL && request->out != NULL && request->err != NULL;
+}
+
 int stream_open(FCGX_Request *request, struct stream_pipe *pipe)
 {
-	const struct {
-		FCGX_Stream **stream;
-		enum fcgi_type type;
-		size_t size;
-	} all[] = { { &request->in, FCGI_STDIN, 0 }, { &request->out, FCGI_STDOUT, OUT_SIZE },
-		{ &request->err, FCGI_STDERR, ERR_SIZE } };
-
-	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
-		if (*all[i].stream == NULL)
-			*all[i].stream = make_stream(all[i].type, all[i].size);
-		if (*all[i].stream == NULL)
-			return -1;
-		reset(*all[i].stream, request, pipe);
-	}
+	if (!make_streams(request))
+		return -1;
+	reset(request->in, request, pipe);
+	reset(request->out, request, pipe);
+	reset(request->err, request, pipe);
 	return 0;
 }
 
@@ -314,12 +317,12 @@ void stream_skip(struct stream_pipe *pipe, bool more)
  */
 static void drain(FCGX_Request *request, struct stream_pipe *pipe)
 {
-	uint64_t now = clock_ms(), end = now + DRAIN_MS;
 	size_t total = 0;
 
 	stream_skip(pipe, pipe->conn->fcgi.keep);
 	if (!pipe->conn->fcgi.keep || fcgi_is_read(&pipe->conn->fcgi) || pipe->ended)
 		return;
+	uint64_t now = clock_ms(), end = now + DRAIN_MS;
 	empty(request->out, 0);
 	while (!fcgi_is_read(&pipe->conn->fcgi) && !pipe->ended && !pipe->broken) {
 		bool late = now >= end || total > DRAIN_BYTES ||

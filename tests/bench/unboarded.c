@@ -10,7 +10,7 @@
 
 uint64_t __wrap_clock_us(void);
 void __wrap_board_begin(const struct board_seat *seat, uint64_t now);
-void __wrap_board_describe(const struct board_seat *seat, const char *method, const char *path);
+void __wrap_board_describe(const struct board_seat *seat, const struct board_request *request);
 void __wrap_board_end(const struct board_seat *seat, const struct board_answer *answer);
 void __wrap_board_hold(const struct board_seat *seat, unsigned connections);
 const char *__wrap_params_get(char *const *params, const char *name);
@@ -26,9 +26,9 @@ void __wrap_board_begin(const struct board_seat *seat, uint64_t now)
 	(void)seat, (void)now;
 }
 
-void __wrap_board_describe(const struct board_seat *seat, const char *method, const char *path)
+void __wrap_board_describe(const struct board_seat *seat, const struct board_request *request)
 {
-	(void)seat, (void)method, (void)path;
+	(void)seat, (void)request;
 }
 
 void __wrap_board_end(const struct board_seat *seat, const struct board_answer *answer)

@@ -74,26 +74,23 @@ static void note_event(note *to, size_t *at, const struct fcgi *f, const struct 
 	}
 }
 
-/* Strings that lie in what was given, each with its "=", and as many as were counted. */
+/* Strings that lie in what was given, one behind the other, each with its "=". */
 static void check_pairs(const uint8_t *bytes, size_t length)
 {
-	uint8_t *copy = fuzz_copy(bytes, length);
-	int count = fcgi_count_pairs(copy, length);
+	uint8_t *copy = malloc(length + 1);
+	char **list = calloc(fcgi_most_pairs(length) + 1, sizeof(*list));
 
-	if (count >= 0) {
-		char **list = calloc((size_t)count + 1, sizeof(*list));
-
-		MUST(list != NULL);
-		fcgi_split_pairs(copy, length, list);
-		for (int i = 0; i < count; i++) {
-			size_t from = (size_t)((uint8_t *)list[i] - copy);
-
-			MUST(from < length && memchr(list[i], '\0', length - from) != NULL);
-			MUST(memchr(list[i], '=', length - from) != NULL);
-		}
-		MUST(list[count] == NULL);
-		free(list);
+	MUST(copy != NULL && list != NULL);
+	memcpy(copy, bytes, length);
+	int count = fcgi_split_pairs(copy, length, list);
+	const char *begin = (const char *)copy, *end = begin + length;
+	for (int i = 0; i < count; i++) {
+		MUST(list[i] > begin && list[i] < end);
+		begin = memchr(list[i], '\0', (size_t)(end + 1 - list[i]));
+		MUST(begin != NULL && memchr(list[i], '=', (size_t)(end - list[i])) != NULL);
 	}
+	MUST(count < 0 || list[count] == NULL);
+	free(list);
 	free(copy);
 }
 

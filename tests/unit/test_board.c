@@ -129,7 +129,7 @@ static void test_request_in_hand(void **unused)
 
 	(void)unused;
 	board_begin(&b.seat, 5999);
-	board_describe(&b.seat, "GET", "/path");
+	board_describe(&b.seat, &(struct board_request){ "GET", "/path" });
 	board_read(b.board, SLOT, &said);
 	board_read_request(b.board, SLOT, &text);
 	assert_true(said.busy && said.since == 5 && said.requests == 0);

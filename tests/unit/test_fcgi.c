@@ -194,29 +194,24 @@ static void test_rest(void **unused)
 	input.length = 0;
 }
 
-/* From memory of its own, and all NULs must be inside. */
+/* From memory of its own, with room for a NUL more. */
 static void expect_pairs(const char *bytes, size_t length, const char *joined)
 {
 	uint8_t *copy = malloc(length + 1);
-	char *list[16], got[TEXT] = "";
-	int count;
+	char **list = calloc(fcgi_most_pairs(length) + 1, sizeof(*list)), got[TEXT] = "";
 
 	assert_non_null(copy);
+	assert_non_null(list);
 	memcpy(copy, bytes, length);
-	uint8_t *exact = realloc(copy, length > 0 ? length : 1);
-	assert_non_null(exact);
-	count = fcgi_count_pairs(exact, length);
-	if (joined == NULL) {
-		assert_int_equal(count, -1);
-		free(exact);
-		return;
-	}
-	assert_in_range(count, 0, 16);
-	fcgi_split_pairs(exact, length, list);
+	int count = fcgi_split_pairs(copy, length, list);
 	for (int i = 0; i < count; i++)
 		snprintf(got + strlen(got), TEXT - strlen(got), "%s;", list[i]);
-	assert_string_equal(got, joined);
-	free(exact);
+	if (joined == NULL)
+		assert_int_equal(count, -1);
+	else
+		assert_string_equal(got, joined);
+	free(list);
+	free(copy);
 }
 
 #define PAIRS(bytes, joined) expect_pairs(bytes, sizeof(bytes) - 1, joined)
@@ -228,6 +223,7 @@ static void test_pairs(void **unused)
 	PAIRS("\0\0", "=;");
 	PAIRS("\1\2abc\3\0xyz\0\1v", "a=bc;xyz=;=v;");
 	PAIRS("\x80\0\0\1\x80\0\0\2abc\1\1de", "a=bc;d=e;");
+	PAIRS("\1\1ab\0\x80\0\0\1v\x80\0\0\1\0n\0\0", "a=b;=v;n=;=;");
 	PAIRS("\1", NULL);
 	PAIRS("\1\2ab", NULL);
 	PAIRS("\x80\0\0", NULL);
@@ -237,6 +233,20 @@ static void test_pairs(void **unused)
 	      "a",
 		NULL);
 	PAIRS("\1\1ab\1", NULL);
+}
+
+/* With all bytes of a length: 0x102 of a name and as many of a value. */
+static void test_long_pairs(void **unused)
+{
+	char pairs[8 + 2 * 0x102 + 4] = "\x80\0\1\2\x80\0\1\2", joined[2 * 0x102 + 7];
+
+	(void)unused;
+	memset(pairs + 8, 'n', 0x102);
+	memset(pairs + 8 + 0x102, 'v', 0x102);
+	memcpy(pairs + 8 + 2 * 0x102, "\1\1ab", 4);
+	snprintf(joined, sizeof(joined), "%.258s=%.258s;a=b;", pairs + 8, pairs + 8 + 0x102);
+	expect_pairs(pairs, sizeof(pairs), joined);
+	expect_pairs(pairs, sizeof(pairs) - 1, NULL);
 }
 
 static void test_end(void **unused)
@@ -264,6 +274,7 @@ int main(void)
 		cmocka_unit_test(test_fresh_and_read),
 		cmocka_unit_test(test_rest),
 		cmocka_unit_test(test_pairs),
+		cmocka_unit_test(test_long_pairs),
 		cmocka_unit_test(test_end),
 	};
 
