@@ -15,7 +15,7 @@ import pytest
 import fcgi
 from daemon import BINARY, IS_ROOT, SOAK, alive, make, often, processes_of, read, status, \
     title, wait_for
-from load import Load, Numbers, echo
+from load import Load, Numbers, echo, noise
 from test_listen import handed_in
 
 
@@ -23,7 +23,7 @@ from test_listen import handed_in
 def plain(address, sizes=(0, 10, 5000, 300000)):
     """A request function for the program "plain", which answers with its pid and the body."""
     def request(rnd):
-        body = rnd.randbytes(rnd.choice(sizes))
+        body = noise(rnd, rnd.choice(sizes))
         answer = fcgi.body_of(fcgi.get(address, body)).partition(b" ")[2]
         if answer != body:
             raise fcgi.Lost("%d bytes became %d" % (len(body), len(answer)))
