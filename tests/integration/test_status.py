@@ -332,14 +332,14 @@ def test_thousand_workers(daemon, gate, kind):
     s = gate.pool()
     assert s["workers"]["live"] == len(s["list"]) == (1000 if kind == "module" else 200)
     times = []
-    for _ in range(7):
+    for _ in range(3):
         began = time.monotonic()
         gate.status()
         times.append(time.monotonic() - began)
         seen = gate.status()["now"]
         wait_for(lambda: gate.status()["now"] > seen)
-    print("status of many workers: %.1f ms" % (1000 * sorted(times)[3]))
-    assert sorted(times)[3] < 0.2
+    print("status of many workers: %.1f ms" % (1000 * sorted(times)[1]))
+    assert sorted(times)[1] < 0.2
 
 
 def test_figures_of_requests(daemon, gate):
