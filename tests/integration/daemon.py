@@ -41,14 +41,14 @@ def often(modest, full):
 
 
 def wait_for(what, limit=LIMIT, why=""):
-    """Waits until what() is true and returns its value; never for a time."""
+    """Waits until what() is true and returns its value; never for a time. why: text, or what makes it."""
     end = time.monotonic() + limit
     while True:
         value = what()
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError("waited %g s for %s" % (limit, why or what))
+            raise AssertionError("waited %g s for %s" % (limit, why() if callable(why) else why or what))
         time.sleep(0.005)
 
 
@@ -93,15 +93,31 @@ def children(pid):
     return [int(p) for p in pids if alive(int(p))]
 
 
+def _raw(path):
+    """The bytes of a file of /proc; none of a process that has gone, or of another user."""
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except OSError:
+        return b""
+    try:
+        with open(fd, "rb", buffering=0) as f:
+            return f.read()
+    except OSError:
+        return b""
+
+
 def processes_of(directory):
-    """Every living process that has the directory in its command line, environment or descriptors."""
-    found = []
+    """Every living process that has the directory in its command line or environment.
+
+    Each test asks, of all processes of the machine: so little is done for one that is not meant.
+    """
+    found, name = [], directory.encode()
     for entry in os.listdir("/proc"):
         if not entry.isdigit() or int(entry) == os.getpid():
             continue
         pid = int(entry)
-        environment = read("/proc/%d/environ" % pid)
-        if "PREFORKD_TEST=" + directory in environment or directory in title(pid):
+        if b"PREFORKD_TEST=" + name in _raw("/proc/%d/environ" % pid) or \
+                name in _raw("/proc/%d/cmdline" % pid) and directory in title(pid):
             if alive(pid):
                 found.append(pid)
     return found
@@ -160,12 +176,14 @@ class Daemon:
         return self
 
     def __exit__(self, kind, *_):
+        clean = False
         try:
             self.end()
             if kind is None:
                 self.check_nothing_left()
+                clean = True
         finally:
-            for pid in processes_of(self.dir):
+            for pid in [] if clean else processes_of(self.dir):
                 os.kill(pid, signal.SIGKILL)
             if kind is not None:
                 print(self.read_log()[-6000:])
@@ -251,7 +269,7 @@ class Daemon:
     def check_nothing_left(self):
         """No process, socket, pidfile or half-made file of it is left."""
         wait_for(lambda: not processes_of(self.dir), 10,
-                 "processes to go: %s" % [title(p) for p in processes_of(self.dir)])
+                 lambda: "processes to go: %s" % [title(p) for p in processes_of(self.dir)])
         left = [f for f in glob.glob(self.dir + "/*")
                 if f.endswith((".sock", ".pid", ".reload", ".new"))]
         assert not left, left

@@ -32,14 +32,12 @@ def message(body=b"", keep=False, **params):
     """The bytes of one request."""
     params = {"REQUEST_METHOD": "POST" if body else "GET", "SCRIPT_NAME": "/", **params,
               "CONTENT_LENGTH": str(len(body)) if body else ""}
-    data = record(BEGIN, struct.pack(">HB5x", 1, 1 if keep else 0))
     content = pairs(params)
-    for at in range(0, len(content), 32768):
-        data += record(PARAMS, content[at:at + 32768])
-    data += record(PARAMS)
-    for at in range(0, len(body), 32768):
-        data += record(STDIN, body[at:at + 32768])
-    return data + record(STDIN)
+    return b"".join([record(BEGIN, struct.pack(">HB5x", 1, 1 if keep else 0)),
+                     *(record(PARAMS, content[at:at + 32768]) for at in range(0, len(content), 32768)),
+                     record(PARAMS),
+                     *(record(STDIN, body[at:at + 32768]) for at in range(0, len(body), 32768)),
+                     record(STDIN)])
 
 
 def connect(address, timeout=20.0, source=None):

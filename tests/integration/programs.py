@@ -5,6 +5,7 @@ import re
 
 import fcgi
 from daemon import APPS
+from load import noise
 
 SIZES = (0, 0, 10, 10, 5000, 5000, 5000, 1 << 20)
 CGI = {"QUERY_STRING": "", "REDIRECT_STATUS": "200", "SERVER_NAME": "x", "SERVER_PROTOCOL": "HTTP/1.1",
@@ -49,7 +50,7 @@ def serve(name, address, delay=(0, 20), sizes=None):
     expected = None if sizes else fcgi.body_of(fcgi.get(address, **params))
 
     def request(rnd):
-        body = rnd.randbytes(rnd.choice(sizes)) if sizes else b""
+        body = noise(rnd, rnd.choice(sizes)) if sizes else b""
         more = {"SLEEP_MS": str(rnd.randint(*delay))} if sizes else {"REQUEST_METHOD": "GET"}
         answer = fcgi.body_of(fcgi.get(address, body, **{**params, **more}))
         if sizes:
@@ -81,7 +82,7 @@ def browse(name, port):
         if sizes is None:
             assert fetch("GET", None, {}) == expected
             return
-        body = rnd.randbytes(rnd.choice(sizes))
+        body = noise(rnd, rnd.choice(sizes))
         compare(body, fetch("POST", body, {"X-Sleep-Ms": str(rnd.randint(0, 20))}))
     return request
 

@@ -198,7 +198,7 @@ def test_usr1_under_load(daemon):
         sizes[old] = os.path.getsize(old)
 
     with Load(6, request) as load:
-        load.disturb(rotate, times=often(30, 1000))
+        load.disturb(rotate, times=often(15, 1000))
     assert not load.lost, load.lost[:3]
     wait_for(lambda: daemon.busy() == 0)
     request.close()
@@ -241,7 +241,7 @@ def test_reloads_upgrades_and_reopening_together(daemon):
                 daemon.reload_well()
 
         with Load(4, request) as load:
-            load.disturb(disturb, times=often(6, 60))
+            load.disturb(disturb, times=often(4, 60))
         assert not load.lost, load.lost[:3]
         wait_for(lambda: daemon.busy() <= 1)
         assert not any("slow" in lines(p) for p in glob.glob(path_of(daemon) + "*"))

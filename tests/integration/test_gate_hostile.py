@@ -57,13 +57,19 @@ class Doors:
         return next(p for p in children(self.daemon.pid) if title(p).startswith("preforkd: gate"))
 
     def size(self):
-        """Resident size of the gate, KB."""
-        return int(status(self.pid(), "VmRSS").split()[0])
+        """What the gate has of its own, KB: its writable private mappings, which the kernel does not
+        take back for a while as it does with resident pages."""
+        return int(status(self.pid(), "VmData").split()[0])
 
     def ticks(self):
         """CPU time of the gate, in hundredths of a second."""
         fields = read("/proc/%d/stat" % self.pid()).rpartition(")")[2].split()
         return int(fields[11]) + int(fields[12])
+
+    def rests(self):
+        before = self.ticks()
+        time.sleep(0.1)
+        return self.ticks() == before
 
     def descriptors(self):
         return len(os.listdir("/proc/%d/fd" % self.pid()))
@@ -131,8 +137,10 @@ def test_idle_clients(doors, door):
 
 
 def test_memory_does_not_grow(doors, door):
+    """What is free within the heap comes and goes: the least is what is held. A leak of 300 bytes for
+    each client would be seen; in the soak one of ten."""
     sizes = []
-    for _ in range(often(5, 50)):
+    for _ in range(often(6, 50)):
         clients = [doors.connect(door) for _ in range(MANY)]
         assert doors.descriptors() <= most(door) + SURPLUS + 20
         wait_for(lambda: asks_well(doors.http) and asks_well(doors.control))
@@ -140,7 +148,8 @@ def test_memory_does_not_grow(doors, door):
             s.close()
         wait_for(lambda: doors.descriptors() < 20)
         sizes.append(doors.size())
-    assert sizes[-1] - max(sizes[:2]) < 512, sizes  # the kernel may have taken some back for a while
+    print("sizes: %s" % sizes)
+    assert min(sizes[-3:]) - max(sizes[:2]) < 512, sizes
 
 
 def test_slow_clients(doors, door):
@@ -184,9 +193,9 @@ def test_garbage(doors, door):
             except (ConnectionError, TimeoutError):
                 pass
             s.close()
-    throw(300)
+    throw(100)
     small = doors.size()
-    throw(often(MANY, 20 * MANY))
+    throw(often(400, 20 * MANY))
     assert doors.pid() == pid and doors.size() - small < 1024
     assert doors.control.get("/healthz").code == doors.http.get("/healthz").code == 200
 
@@ -213,10 +222,12 @@ def test_limits(doors, request_, codes):
 
 
 def stuck(doors, door):
-    """A client that asks again and again, and reads nothing: its answers fill every buffer."""
+    """A client that asks again and again, and reads nothing: its answers fill every buffer. The kernel
+    has two megabytes for one of TCP, and the page fills that sooner than the status."""
     s = doors.connect(door, small=True)
     s.setblocking(False)
-    asking = b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n" * 2000
+    path = b"/status" if door == "control" else b"/"
+    asking = b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path * 2000
     try:
         s.send(asking)
     except (BlockingIOError, BrokenPipeError):  # no more fits; or it had to go already
@@ -227,8 +238,9 @@ def stuck(doors, door):
 def test_clients_that_do_not_read(doors, door):
     """Neither the memory nor the places are theirs for long."""
     clients = []
-    for _ in range(often(5, 50)):
+    for _ in range(often(2, 50)):
         clients += [stuck(doors, door) for _ in range(most(door))]
+        wait_for(doors.rests)  # all of them are stuck
         for gate in doors.control, doors.http:
             wait_for(lambda gate=gate: asks_well(gate), 20, "a place")
         assert doors.size() < 64 * 1024 and doors.descriptors() <= most(door) + SURPLUS + 20
@@ -246,7 +258,7 @@ def test_clients_that_send_without_end(doors, begin, more):
     before, sent = doors.size(), 0
     with doors.connect("http") as s:
         s.sendall(begin)
-        s.settimeout(2)
+        s.settimeout(0.7)
         try:
             while sent < 32 << 20:
                 sent += s.send(more)

@@ -7,7 +7,7 @@ import time
 import pytest
 
 import fcgi
-from daemon import children, read, status, wait_for
+from daemon import children, often, read, status, wait_for
 from load import Load, Numbers
 
 
@@ -24,7 +24,7 @@ def pss(pid):
 
 
 def test_idle_daemon_is_asleep(daemon, apps):
-    """10 s without a request: no wake-up of the master or of any worker."""
+    """Seconds without a request: no wake-up of the master or of any worker."""
     daemon.write(daemon.pool("one"),
                  daemon.pool("two", listen=daemon.dir + "/two.sock", listen_mode="0666",
                              command=apps + "/plain"))
@@ -39,7 +39,7 @@ def test_idle_daemon_is_asleep(daemon, apps):
     assert max(len(threads(p)) for p in everyone) == 2  # the porter sleeps as well
     time.sleep(0.2)  # what the last request still does
     before = {p: switches(p) for p in everyone}
-    time.sleep(10)  # the time is what is measured here
+    time.sleep(often(6, 30))  # the time is what is measured here
     assert {p: switches(p) - before[p] for p in everyone} == {p: 0 for p in everyone}
     for c in kept:
         c.close()

@@ -2,13 +2,14 @@
 
 import os
 import re
+import shutil
 import stat
 import subprocess
 
 import pytest
 
 import fcgi
-from daemon import TOP, free_port, read
+from daemon import TOP, Daemon, free_port, read
 
 MODES = {
     "usr/sbin/preforkd": 0o755,
@@ -42,10 +43,14 @@ MODES = {
 class Tree:
     """What is installed below DESTDIR."""
 
-    def __init__(self, daemon):
+    def __init__(self, daemon, source=None):
+        """source: another tree, which this one becomes a copy of."""
         self.daemon = daemon
         self.top = os.path.join(daemon.dir, "root")
-        os.mkdir(self.top)
+        if source is None:
+            os.mkdir(self.top)
+        else:
+            shutil.copytree(source.top, self.top)
 
     def make(self, target, umask=0o022):
         # without the variables of a make that runs the tests
@@ -64,11 +69,21 @@ class Tree:
                 for folder, _, names in os.walk(self.top) for name in names}
 
 
+@pytest.fixture(scope="module")
+def installed():
+    """What make install makes, once, for all that only look at it."""
+    with Daemon("installed") as d:
+        t = Tree(d)
+        t.make("install")
+        yield t
+        assert t.files() == set(MODES)
+        check_modes(t)
+
+
 @pytest.fixture
-def tree(daemon):
-    t = Tree(daemon)
-    t.make("install")
-    return t
+def tree(daemon, installed):
+    """The same, for a test that changes it."""
+    return Tree(daemon, installed)
 
 
 def check_modes(tree):
@@ -83,11 +98,11 @@ def check_modes(tree):
 
 
 @pytest.mark.quick
-def test_files_and_modes(tree):
+def test_files_and_modes(installed):
     """A new file wants a line in this test, and one in make uninstall."""
-    assert tree.files() == set(MODES)
-    assert os.path.isdir(tree.path("etc/preforkd/pools.d"))
-    check_modes(tree)
+    assert installed.files() == set(MODES)
+    assert os.path.isdir(installed.path("etc/preforkd/pools.d"))
+    check_modes(installed)
 
 
 def test_umask_of_the_installer_does_not_matter(daemon):
@@ -97,24 +112,24 @@ def test_umask_of_the_installer_does_not_matter(daemon):
 
 
 @pytest.mark.quick
-def test_placeholders_are_filled(tree):
-    for name in sorted(tree.files() - {"usr/sbin/preforkd", "usr/sbin/preforkctl"}):
-        left = re.findall("@[A-Z]{3,}@", read(tree.path(name)))
+def test_placeholders_are_filled(installed):
+    for name in sorted(installed.files() - {"usr/sbin/preforkd", "usr/sbin/preforkctl"}):
+        left = re.findall("@[A-Z]{3,}@", read(installed.path(name)))
         assert not left, (name, left)
 
 
-def test_paths_in_scripts_and_units(tree):
+def test_paths_in_scripts_and_units(installed):
     """Every path that they name in the places that make fills is installed, or made at run time."""
     for name in ("etc/init.d/preforkd", "usr/lib/systemd/system/preforkd.service",
                  "usr/share/doc/preforkd/examples/preforkd.openrc",
                  "usr/share/doc/preforkd/examples/runit/run"):
-        text = read(tree.path(name))
+        text = read(installed.path(name))
         ours = r"(?<![\w/.])/(?:usr/(?:sbin|lib/preforkd)|etc/preforkd)/[\w./-]*\w"
         for word in re.findall(ours, text):
-            assert os.path.exists(tree.path(word[1:])), (name, word)
+            assert os.path.exists(installed.path(word[1:])), (name, word)
         assert "/usr/sbin/preforkd" in text, name
         assert "/run/preforkd" in text, name
-    script = read(tree.path("etc/init.d/preforkd"))
+    script = read(installed.path("etc/init.d/preforkd"))
     for line in ("DAEMON=/usr/sbin/preforkd", "RELOAD=/usr/lib/preforkd/preforkd-reload",
                  "PREFORKD_CONF=/etc/preforkd/preforkd.conf", "PIDFILE=/run/preforkd/preforkd.pid"):
         assert line in script.splitlines()
@@ -124,18 +139,18 @@ def test_paths_in_scripts_and_units(tree):
 
 
 @pytest.mark.quick
-def test_manuals(tree):
+def test_manuals(installed):
     """The pages are there, and mandoc has nothing against them."""
-    pages = [tree.path("usr/share/man/man%s/%s" % (p[-1], p))
+    pages = [installed.path("usr/share/man/man%s/%s" % (p[-1], p))
              for p in ("preforkd.8", "preforkctl.8", "preforkd.conf.5", "preforkd_app.3")]
     done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", *pages], capture_output=True,
                           text=True, timeout=20, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_example_of_the_manual(tree, daemon):
+def test_example_of_the_manual(installed, daemon):
     """The example of preforkd_app(3) compiles with the installed header, and serves."""
-    page = read(tree.path("usr/share/man/man3/preforkd_app.3"))
+    page = read(installed.path("usr/share/man/man3/preforkd_app.3"))
     code = [part for part in re.findall(r"^\.Bd -literal\n(.*?)^\.Ed", page, re.M | re.S)
             if part.startswith("#include <preforkd_app.h>")]
     assert len(code) == 1
@@ -143,7 +158,7 @@ def test_example_of_the_manual(tree, daemon):
     with open(source, "w", encoding="utf-8") as f:
         f.write(code[0].replace("\\e", "\\"))
     subprocess.run(["cc", "-Wall", "-Wextra", "-Werror", "-O2", "-shared", "-fPIC", "-o", module,
-                    source, "-I" + tree.path("usr/include"), "-lfcgi"], check=True, timeout=60)
+                    source, "-I" + installed.path("usr/include"), "-lfcgi"], check=True, timeout=60)
     os.chmod(module, 0o755)
     daemon.write(daemon.pool(module=module + " 'good morning'", workers=1))
     daemon.start()
@@ -155,9 +170,9 @@ def test_example_of_the_manual(tree, daemon):
 
 
 @pytest.mark.quick
-def test_sample_configuration(tree, daemon):
+def test_sample_configuration(installed, daemon):
     """It is right as it is, and serves when its directories are there."""
-    sample = read(tree.path("etc/preforkd/preforkd.conf"))
+    sample = read(installed.path("etc/preforkd/preforkd.conf"))
     assert "/run/preforkd/" in sample and "/var/log/preforkd/" in sample
     sample = sample.replace("/run/preforkd/", daemon.dir + "/")
     sample = sample.replace("/var/log/preforkd/", daemon.dir + "/")
@@ -187,9 +202,9 @@ def test_uninstall_leaves_only_the_configuration(tree):
     assert tree.files() == {"etc/preforkd/preforkd.conf", "etc/preforkd/pools.d/mine.conf"}
 
 
-def test_logrotate(tree, daemon):
+def test_logrotate(installed, daemon):
     """The command after a rotation lets preforkd open its log again, if there is one."""
-    text = read(tree.path("etc/logrotate.d/preforkd"))
+    text = read(installed.path("etc/logrotate.d/preforkd"))
     script = re.search(r"^\s*postrotate\n(.*?)^\s*endscript", text, re.M | re.S).group(1)
     script = script.replace("/run/preforkd/preforkd.pid", daemon.pidfile)
     subprocess.run(["sh", "-ec", script], check=True, timeout=20)
@@ -201,15 +216,15 @@ def test_logrotate(tree, daemon):
 
 
 @pytest.mark.root
-def test_tmpfiles(tree):
+def test_tmpfiles(daemon, installed):
     """The directories of the default configuration, before the first start."""
-    other = tree.path("boot")
+    other = os.path.join(daemon.dir, "boot")
     os.makedirs(other + "/etc")
     for name in ("passwd", "group"):
         with open(other + "/etc/" + name, "w", encoding="utf-8") as f:
             f.write(read("/etc/" + name))
     subprocess.run(["systemd-tmpfiles", "--create", "--root=" + other,
-                    tree.path("usr/lib/tmpfiles.d/preforkd.conf")], check=True, timeout=20)
+                    installed.path("usr/lib/tmpfiles.d/preforkd.conf")], check=True, timeout=20)
     st = os.stat(other + "/run/preforkd")
     assert stat.S_IMODE(st.st_mode) == 0o755 and st.st_uid == 0
     assert os.path.isdir(other + "/var/log/preforkd")
@@ -224,6 +239,6 @@ def test_modules_of_the_administrator_stay(tree):
     assert os.listdir(os.path.dirname(module)) == ["hello.so"]
 
 
-def test_manuals_name_the_real_places(tree):
+def test_manuals_name_the_real_places(installed):
     for page in ("man8/preforkd.8", "man3/preforkd_app.3"):
-        assert "/usr/local/lib" not in read(tree.path("usr/share/man/" + page))
+        assert "/usr/local/lib" not in read(installed.path("usr/share/man/" + page))

@@ -88,7 +88,7 @@ def test_reload_in_a_loop_loses_nothing(daemon, apps, family):
     module(daemon, apps, listen=address, listen_mode="0666")
 
     with Load(8, echo(address)) as load:
-        rounds = load.disturb(daemon.reload_well, seconds=often(4, 20))
+        rounds = load.disturb(daemon.reload_well, seconds=often(2, 20))
     assert not load.lost, (len(load.lost), load.lost[:5])
     assert load.done > 20 and rounds > 2
     daemon.wait_workers(4)

@@ -121,12 +121,12 @@ def exchange(address, *pieces):
 
 def streams(role, request=1, body=b"", data=b""):
     """All that follows the head."""
-    told = b""
+    told = []
     for kind, content in zip(STREAMS[role], (body, data)):
         for at in range(0, len(content), 65535):
-            told += record(kind, content[at:at + 65535], request)
-        told += record(kind, b"", request)
-    return told
+            told.append(record(kind, content[at:at + 65535], request))
+        told.append(record(kind, b"", request))
+    return b"".join(told)
 
 
 def whole(role=RESPONDER, request=1, body=b"", data=b"", keep=False, **params):
@@ -286,13 +286,13 @@ def test_lengths_and_padding(address, size, padding):
     """In each stream, of each record: what comes is what was sent."""
     params = fcgi.pairs({"SMALL": "x", "EMPTY": "", "LARGE": "y" * (3000 if size < 10 else 200000)})
     content = bytes(range(256)) * 256
-    told = begin(role=FILTER)
+    told = [begin(role=FILTER)]
     for at in range(0, len(params), size):
-        told += record(fcgi.PARAMS, params[at:at + size], padding=padding)
-    told += record(fcgi.PARAMS, padding=padding)
+        told.append(record(fcgi.PARAMS, params[at:at + size], padding=padding))
+    told.append(record(fcgi.PARAMS, padding=padding))
     for kind in STREAMS[FILTER]:
-        told += record(kind, content[:size], padding=padding) * 3 + record(kind, padding=padding)
-    assert exchange(address, told) == out(FILTER, content[:size] * 3, content[:size] * 3)
+        told += [record(kind, content[:size], padding=padding)] * 3 + [record(kind, padding=padding)]
+    assert exchange(address, b"".join(told)) == out(FILTER, content[:size] * 3, content[:size] * 3)
 
 
 @pytest.mark.parametrize("size", [0, 1, 65535, 65536, 1 << 20])

@@ -12,6 +12,9 @@ from load import Load
 from programs import PROGRAMS, compare, pool_of, serve
 
 
+SLOW = ("ruby", "mapserver", "php-cgi with children")  # seconds for each replacement
+
+
 def changes(daemon, count):
     """Watches until so many workers have been seen: all of them, the most and fewest at once."""
     seen, most, fewest = set(), 0, 1000
@@ -29,17 +32,18 @@ def changes(daemon, count):
 @pytest.mark.parametrize("name", [*PROGRAMS, "module"])
 def test_max_age_under_load_loses_nothing(daemon, name):
     """Everyone is replaced again and again, one at a time, and never are there too few."""
+    workers = often(2 if name in SLOW else 4, 8)
     if name == "module":
-        daemon.write(daemon.pool(module=APPS + "/module_echo", workers=8, max_age="1s"))
+        daemon.write(daemon.pool(module=APPS + "/module_echo", workers=workers, max_age="1s"))
     else:
-        daemon.write(pool_of(daemon, name, workers=8, max_age="1s"))
+        daemon.write(pool_of(daemon, name, workers=workers, max_age="1s"))
     daemon.start()
-    with Load(16, serve("libfcgi" if name == "module" else name, daemon.sock)) as load:
-        seen, most, fewest = changes(daemon, often(16, 150))
+    with Load(2 * workers, serve("libfcgi" if name == "module" else name, daemon.sock)) as load:
+        seen, most, fewest = changes(daemon, often(2 * workers + 1, 150))
     assert not load.lost, (len(load.lost), load.lost[:3])
     print("%s: %d workers served %d requests, %d to %d at a time" %
           (name, len(seen), load.done, fewest, most))
-    assert most <= 10  # a replacement, and one on its way out that is not yet reaped
+    assert most <= workers + 2  # a replacement, and one on its way out that is not yet reaped
     assert "did not stop within" not in daemon.read_log()
 
 
@@ -81,7 +85,7 @@ def test_program_that_grows_is_replaced(daemon):
 
 def test_leaking_module_stays_below_its_limit(daemon):
     """A megabyte a request: no worker passes its limit by more than one request, and none is lost."""
-    daemon.write(daemon.pool(module=APPS + "/module_echo", workers=4, max_memory="64M"))
+    daemon.write(daemon.pool(module=APPS + "/module_echo", workers=4, max_memory="32M"))
     daemon.start()
     largest, seen = 0, set()
 
@@ -95,13 +99,13 @@ def test_leaking_module_stays_below_its_limit(daemon):
             seen.add(pid)
             size = re.match(r"(\d+) kB", status(pid, "VmHWM"))
             largest = max(largest, int(size.group(1)) if size else 0)
-        return load.done >= often(1500, 20000) or load.lost
+        return load.done >= often(400, 20000) or load.lost
     with Load(8, request) as load:
         wait_for(enough, 120)
     assert not load.lost, load.lost[:3]
     print("%d requests, %d workers, the largest had %d kB" % (load.done, len(seen), largest))
-    assert len(seen) > 15
-    assert largest <= 64 * 1024 * 1.1 + 1024 + 512  # its own limit, a request, and what the kernel rounds
+    assert len(seen) > 11
+    assert largest <= 32 * 1024 * 1.1 + 1024 + 512  # its own limit, a request, and what the kernel rounds
 
 
 @pytest.mark.quick
@@ -131,7 +135,7 @@ def test_reload_while_one_that_is_replaced_has_a_request(daemon):
     daemon.start()
     answers = []
     thread = threading.Thread(
-        target=lambda: answers.append(fcgi.get(daemon.sock, b"x", SLEEP_MS="6000")))
+        target=lambda: answers.append(fcgi.get(daemon.sock, b"x", SLEEP_MS="3500")))
     thread.start()
     daemon.wait_log("is to be replaced: max-age")
     daemon.wait_workers(2)

@@ -42,7 +42,9 @@ class Run:
         self.output = os.path.join(self.dir, "output")
         self.seen = set()
         self.url = None
-        environment = {**os.environ, "TMPDIR": self.dir, "PREFORKD_TEST": self.dir, "MAKEFLAGS": ""}
+        # compiled for this look alone: on all processors, and not for speed
+        environment = {**os.environ, "TMPDIR": self.dir, "PREFORKD_TEST": self.dir,
+                       "MAKEFLAGS": "-j%d" % os.cpu_count(), "CFLAGS": "-O0 -U_FORTIFY_SOURCE"}
         environment.pop("PORT", None)
         if port is not None:
             environment["PORT"] = str(port)

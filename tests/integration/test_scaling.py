@@ -200,7 +200,7 @@ def test_broken_program_on_demand(daemon):
     thread = ask_at_once(daemon.sock, 1, answers)[0]
     daemon.wait_log("exited with code 3.*next try in 200 ms")
     assert daemon.read_log().count("cannot start") < 10
-    daemon.wait_log("next try in 3200 ms")
+    daemon.wait_log("next try in 800 ms")
     daemon.wait_rest(most=6)
     os.replace(_link_to(daemon, APPS + "/plain"), program)
     thread.join()

@@ -9,7 +9,7 @@ import pytest
 
 import fcgi
 from daemon import APPS, alive, free_port, make, often, read, title, wait_for
-from load import Load, Numbers, echo
+from load import Load, Numbers, echo, noise
 
 
 @pytest.mark.quick
@@ -212,7 +212,7 @@ def test_at_most_twice_the_workers(daemon):
 
     t = threading.Thread(target=watch)
     t.start()
-    for _ in range(often(20, 200)):
+    for _ in range(often(10, 200)):
         assert daemon.reload() == "ok"
     stop.set()
     t.join()
@@ -252,7 +252,7 @@ def test_scaling_down_loses_nothing(daemon, apps):
     daemon.write(daemon.pool(module=apps + "/module_echo", workers=4))
     daemon.start()
     with Load(6, echo(daemon.sock)) as load:
-        for _ in range(often(10, 100)):
+        for _ in range(often(5, 100)):
             for signo, count in ((signal.SIGTTOU, 3), (signal.SIGTTOU, 2), (signal.SIGTTIN, 3),
                                  (signal.SIGTTIN, 4)):
                 daemon.send(signo)
@@ -317,11 +317,11 @@ def test_hup_through_nginx_with_large_bodies(daemon, apps, nginx):
     url = nginx("127.0.0.1:%d" % port)
 
     def request(rnd):
-        body = rnd.randbytes(rnd.choice((10, 1 << 20)))
+        body = noise(rnd, rnd.choice((10, 1 << 20)))
         assert fetch(url, body) == body
 
     with Load(8, request) as load:
-        load.disturb(daemon.reload_well, seconds=often(3, 20))
+        load.disturb(daemon.reload_well, seconds=often(2, 20))
     assert not load.lost, (len(load.lost), load.lost[:3])
 
 
@@ -386,12 +386,12 @@ def test_requests_on_kept_connections_survive_reloads_under_load(daemon, apps):
         if not hasattr(local, "c"):
             local.c = fcgi.Connection(daemon.sock)
             connections.append(local.c)
-        body = rnd.randbytes(rnd.choice((3, 5000, 300000)))
+        body = noise(rnd, rnd.choice((3, 5000, 300000)))
         if fcgi.body_of(local.c.request(body, keep=True)[0]) != body:
             raise fcgi.Lost("another body")
 
     with Load(8, request) as load:
-        load.disturb(daemon.reload_well, seconds=often(3, 20))
+        load.disturb(daemon.reload_well, seconds=often(2, 20))
     assert not load.lost, (len(load.lost), load.lost[:3])
     assert len(connections) == 8
     for c in connections:
@@ -401,7 +401,7 @@ def test_requests_on_kept_connections_survive_reloads_under_load(daemon, apps):
 def test_signals_until_the_very_end_leave_nothing_behind(daemon):
     """TERM again and again while it stops: the pidfile and the socket are removed all the same."""
     daemon.write(daemon.pool(workers=1))
-    for _ in range(often(30, 300)):
+    for _ in range(often(15, 300)):
         daemon.start()
         try:
             while daemon.running():

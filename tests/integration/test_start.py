@@ -107,7 +107,7 @@ def test_already_running(daemon):
 def test_started_twice_at_once(daemon):
     """Exactly one lives, the other exits 75 and harms nothing."""
     daemon.write(daemon.pool(workers=1))
-    for _ in range(often(20, 100)):
+    for _ in range(often(10, 100)):
         both = [subprocess.Popen([BINARY, "-c", daemon.conf], stderr=subprocess.PIPE, text=True,
                                  env=daemon.environment()) for _ in range(2)]
         results = sorted((p.wait(timeout=30), p.communicate()[1]) for p in both)

@@ -13,7 +13,7 @@ import pytest
 import fcgi
 from daemon import APPS, children, free_port, make, read, status, title, wait_for
 from gate import Gate
-from load import Load, Numbers
+from load import Load, Numbers, noise
 from programs import KINDS
 
 
@@ -113,7 +113,7 @@ def of_process(pid):
 
 def test_cpu_time_and_size(daemon, gate):
     begin(daemon, daemon.pool(module=APPS + "/module_echo", workers=2))
-    with Load(2, lambda rnd: fcgi.get(daemon.sock, rnd.randbytes(1 << 20))) as load:
+    with Load(2, lambda rnd: fcgi.get(daemon.sock, noise(rnd, 1 << 20))) as load:
         wait_for(lambda: sum(of_process(p)[0] for p in daemon.workers()) > 0.3)
     assert not load.lost
 
@@ -332,14 +332,14 @@ def test_thousand_workers(daemon, gate, kind):
     s = gate.pool()
     assert s["workers"]["live"] == len(s["list"]) == (1000 if kind == "module" else 200)
     times = []
-    for _ in range(7):
+    for _ in range(3):
         began = time.monotonic()
         gate.status()
         times.append(time.monotonic() - began)
         seen = gate.status()["now"]
         wait_for(lambda: gate.status()["now"] > seen)
-    print("status of many workers: %.1f ms" % (1000 * sorted(times)[3]))
-    assert sorted(times)[3] < 0.2
+    print("status of many workers: %.1f ms" % (1000 * sorted(times)[1]))
+    assert sorted(times)[1] < 0.2
 
 
 def test_figures_of_requests(daemon, gate):

@@ -233,7 +233,7 @@ def test_queue_without_a_worker_is_not_waited_for(daemon):
     daemon.start()
     make(daemon.dir + "/fail")
     os.kill(daemon.workers()[0], signal.SIGKILL)
-    daemon.wait_log("next try in 1600 ms")
+    daemon.wait_log("next try in 800 ms")
     with fcgi.Connection(daemon.sock) as c:
         c.sock.sendall(fcgi.message())
         daemon.end(limit=10)
@@ -346,7 +346,7 @@ def test_inherited_listener_stays_open(daemon, apps, kind):
         launch(daemon, listener)
         with fcgi.Connection(address) as busy:
             gate = daemon.gate()
-            params = {"SLEEP_MS": "4000"} if kind == "command" else {"UNTIL": gate}
+            params = {"SLEEP_MS": "2500"} if kind == "command" else {"UNTIL": gate}
             busy.sock.sendall(fcgi.message(b"busy", **params))
             wait_for(lambda: kind == "command" or daemon.busy() == 1)
             first = fcgi.Connection(address)  # the worker would take both before
@@ -357,13 +357,14 @@ def test_inherited_listener_stays_open(daemon, apps, kind):
                 second.sock.sendall(fcgi.message(b"second"))
                 make(gate)
                 assert fcgi.body_of(busy.answer()[0]).endswith(b"busy")
+                busy.close()  # a program waits for that
                 wait_for(lambda: not daemon.running())
                 daemon.process.wait()
                 os.unlink(daemon.log)
                 launch(daemon, listener)
                 assert fcgi.body_of(first.answer()[0]).endswith(b"first")
+                first.close()
                 assert fcgi.body_of(second.answer()[0]).endswith(b"second")
-        first.close()
         assert fcgi.body_of(fcgi.get(address, b"third")).endswith(b"third")
         daemon.end()
 

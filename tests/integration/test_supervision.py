@@ -56,12 +56,12 @@ def test_kill_9_under_load_behind_nginx(daemon, nginx):
     killed = 0
     with Load(8, request) as load:
         wait_for(lambda: load.done > 20)
-        for _ in range(often(40, 200)):
+        for _ in range(often(20, 200)):
             killed += kill_one(daemon)
             time.sleep(0.05)
         # "within a second", with room for a machine that is busy with eight clients
         wait_for(lambda: len(daemon.workers()) == 4, 5)
-    assert killed >= often(30, 150)
+    assert killed >= often(15, 150)
     assert len(load.lost) <= killed, (len(load.lost), killed, load.lost[:3])
     assert load.done > killed
 
@@ -148,7 +148,7 @@ def test_master_killed_while_requests_run(daemon, apps, kind):
     keys = {"counter": {"app": "counter"}, "module": {"module": apps + "/module_echo"},
             "command": {"command": apps + "/plain"}}[kind]
     port = free_port()
-    for round_ in range(often(6, 50)):
+    for round_ in range(often(4, 50)):
         daemon.write(daemon.pool(listen="%s 127.0.0.1:%d" % (daemon.sock, port), workers=4,
                                  listen_mode="0666", **keys))
         daemon.start()

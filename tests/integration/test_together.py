@@ -43,7 +43,7 @@ def test_reloads_upgrades_scaling_and_recycling(daemon, name):
             assert daemon.result()[1] == "ok", daemon.result()
 
     with Load(12, waves(request, daemon)) as load:
-        rounds = load.disturb(hurt, seconds=often(5, 120))
+        rounds = load.disturb(hurt, seconds=often(3, 120))
         daemon.pause.set()
     print("%s: %d requests, %d signals" % (name, load.done, rounds))
     assert not load.lost, (len(load.lost), load.lost[:3])

@@ -15,7 +15,7 @@ import pytest
 import fcgi
 from daemon import BINARY, IS_ROOT, SOAK, alive, make, often, processes_of, read, status, \
     title, wait_for
-from load import Load, Numbers, echo
+from load import Load, Numbers, echo, noise
 from test_listen import handed_in
 
 
@@ -23,7 +23,7 @@ from test_listen import handed_in
 def plain(address, sizes=(0, 10, 5000, 300000)):
     """A request function for the program "plain", which answers with its pid and the body."""
     def request(rnd):
-        body = rnd.randbytes(rnd.choice(sizes))
+        body = noise(rnd, rnd.choice(sizes))
         answer = fcgi.body_of(fcgi.get(address, body)).partition(b" ")[2]
         if answer != body:
             raise fcgi.Lost("%d bytes became %d" % (len(body), len(answer)))
@@ -359,7 +359,7 @@ def test_hup_right_after_usr2(daemon):
     daemon.write(daemon.pool(workers=1))
     daemon.start()
     rnd = random.Random(1)
-    for _ in range(often(15, 200)):
+    for _ in range(often(8, 200)):
         before = daemon.result()[0]
         daemon.send(signal.SIGUSR2)
         time.sleep(rnd.random() * 0.02)  # not to wait for something: to come at any moment
@@ -376,7 +376,7 @@ def test_term_right_after_usr2(daemon, apps):
                  daemon.pool("two", listen=daemon.dir + "/two.sock", command=apps + "/plain",
                              workers=1))
     rnd = random.Random(2)
-    for _ in range(often(15, 200)):
+    for _ in range(often(8, 200)):
         daemon.start()
         daemon.send(signal.SIGUSR2)
         time.sleep(rnd.random() * 0.02)  # not to wait for something: to come at any moment
@@ -390,7 +390,7 @@ def test_workers_killed_around_usr2_are_replaced(daemon, apps):
                              workers=3))
     daemon.start()
     rnd = random.Random(3)
-    for _ in range(often(15, 200)):
+    for _ in range(often(8, 200)):
         before, victims = daemon.result()[0], rnd.sample(daemon.workers(), 2)
         daemon.send(signal.SIGUSR2)
         time.sleep(rnd.random() * 0.02)  # not to wait for something: to come at any moment

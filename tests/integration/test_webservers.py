@@ -68,7 +68,7 @@ def test_reload_is_not_seen(daemon, server, apps):
         assert fetch(s.url, sent) == sent
 
     with Load(4, request) as load:
-        for _ in range(often(10, 100)):
+        for _ in range(often(5, 100)):
             done = load.done
             assert daemon.reload() == "ok"
             wait_for(lambda: load.done > done + 20)
