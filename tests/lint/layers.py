@@ -65,7 +65,7 @@ MAY_EXIT = {
 # Pure: decided from the arguments alone. What a compiler may put in by itself is allowed.
 PURE = {"master/life", "master/lines", "master/policy", "worker/answer", "worker/fcgi",
         "worker/logline", "worker/params"}
-PURE_SYMBOLS = {"memchr", "memcpy", "memmove", "memset", "memcmp", "strcmp", "strcspn", "strlen",
+PURE_SYMBOLS = {"memchr", "memcpy", "memmove", "memset", "memcmp", "strchrnul", "strcmp", "strlen",
                 "strncmp",
                 "__stack_chk_fail", "__assert_fail", "_GLOBAL_OFFSET_TABLE_"}
 PURE_HEADERS = {"assert.h", "inttypes.h", "limits.h", "stdbool.h", "stddef.h", "stdint.h",
