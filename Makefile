@@ -39,6 +39,8 @@ PURE    := $(filter $B/obj/common/%,$(OBJECTS)) $B/obj/gate/text.o \
 FUZZ    := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SECONDS ?= 60
 APPS    := $(patsubst tests/integration/apps/%.c,$B/tests/%,$(wildcard tests/integration/apps/*.c))
+# What the tests build; only one at a time may install packages.
+ALL_CORES = $(MAKE) --no-print-directory -j$(shell nproc)
 PYTEST   = PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -p no:cacheprovider
 
 BUILD_PACKAGES = gcc libc6-dev libfcgi-dev libbsd-dev libevent-dev libini-config-dev \
@@ -91,11 +93,17 @@ run: run-deps $B/preforkd $B/preforkctl
 $B/unit/%: tests/unit/%.c $(PURE)
 	@mkdir -p $(@D)
 	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -MF $@.d -o $@ $< $(PURE) $(LIBS) -lcmocka
-$B/san/%: tests/unit/%.c $(PURE)
+SAN_CC   = $(CC) -std=c11 -D_GNU_SOURCE -Isrc -g -O1 -fsanitize=address,undefined \
+	-fno-sanitize-recover=all
+SAN_PURE = $(PURE:$B/obj/%=$B/san/obj/%)
+$(SAN_PURE): $B/san/obj/%.o: src/%.c | deps
 	@mkdir -p $(@D)
-	@$(CC) -std=c11 -D_GNU_SOURCE -Isrc -g -O1 -fsanitize=address,undefined \
-		-fno-sanitize-recover=all -o $@ $< $(PURE:$B/obj/%.o=src/%.c) $(LIBS) -lcmocka
-unit: deps $(UNITS:%=$B/unit/%) $(UNITS:%=$B/san/%)
+	@$(SAN_CC) -MMD -MP -c -o $@ $<
+$B/san/%: tests/unit/%.c $(SAN_PURE)
+	@$(SAN_CC) -o $@ $< $(SAN_PURE) $(LIBS) -lcmocka
+-include $(SAN_PURE:.o=.d)
+unit: deps
+	@$(ALL_CORES) $(UNITS:%=$B/unit/%) $(UNITS:%=$B/san/%)
 	@for t in $(UNITS); do for kind in unit san; do \
 		$B/$$kind/$$t >$B/$$kind/$$t.log 2>&1 || { cat $B/$$kind/$$t.log; exit 1; }; \
 	done; done; echo "unit tests: $(words $(UNITS)) programs passed, plain and under ASan and UBSan"
@@ -111,9 +119,11 @@ $B/fuzz/%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h $(FUZZ_PURE)
 	@$(FUZZ_CC) -fsanitize=fuzzer $(FUZZ_LINK) -Wl,--as-needed -o $@ $< $(FUZZ_PURE) $(LIBS)
 $B/fuzz/conf: FUZZ_LINK = -Wl,--wrap=glob -Wl,--wrap=globfree
 -include $(FUZZ_PURE:.o=.d)
-replay: deps $(FUZZ:%=$B/fuzz/%)
+replay: deps
+	@$(ALL_CORES) $(FUZZ:%=$B/fuzz/%)
 	@tests/fuzz/fuzz.sh replay $B $(FUZZ)
-fuzz: deps $(FUZZ:%=$B/fuzz/%)
+fuzz: deps
+	@$(ALL_CORES) $(FUZZ:%=$B/fuzz/%)
 	@tests/fuzz/fuzz.sh $(FUZZ_SECONDS) $B $(FUZZ)
 
 # Programs and modules that the integration tests run; lib*.c become shared objects.
@@ -124,10 +134,12 @@ $B/tests/%: tests/integration/apps/%.c src/preforkd_app.h
 lint: deps
 	@tests/lint/lint.sh $B "$(WARNINGS)"
 
-check: unit $B/preforkd $B/preforkctl $(APPS)
+check: unit
+	@$(ALL_CORES) $B/preforkd $B/preforkctl $(APPS)
 	@$(PYTEST) -m quick tests/integration
 
-test: lint unit replay $B/preforkd $B/preforkctl $(APPS)
+test: lint unit replay
+	@$(ALL_CORES) $B/preforkd $B/preforkctl $(APPS)
 	@$(PYTEST) tests/integration
 
 soak: deps $B/preforkd $B/preforkctl $(APPS)
