@@ -208,7 +208,7 @@ struct conn *reception_read(struct reception *r, struct conn *c)
 
 	if (state == CONN_WAITS && !had_a_moment && stays_young(r, c))
 		return NULL;
-	if (state == CONN_WAITS && had_a_moment)
+	if (state == CONN_WAITS && had_a_moment && conn_is_idle(c))
 		r->trust -= TRUST_LOST;
 	if (r->young == c)
 		r->young = NULL;
