@@ -137,20 +137,16 @@ def test_idle_clients(doors, door):
 
 
 def test_memory_does_not_grow(doors, door):
-    """The heap has got its size after some rounds, and keeps that: what a client leaves behind would add
-    up in the others."""
-    sizes = []
-    rounds = often(30, 150)
-    for _ in range(rounds):
+    """What is free within the heap comes and goes, below some 2 MB; what clients leave behind adds up.
+    It is seen if that is as little as the gate's own note of a connection."""
+    for _ in range(often(60, 600)):
         clients = [doors.connect(door) for _ in range(MANY)]
         assert doors.descriptors() <= most(door) + SURPLUS + 20
         wait_for(lambda: asks_well(doors.http) and asks_well(doors.control))
         for s in filter(None, clients):
             s.close()
         wait_for(lambda: doors.descriptors() < 20)
-        sizes.append(doors.size())
-    settled = rounds // 3
-    assert max(sizes[settled:]) - max(sizes[:settled]) < 256, sizes
+    assert doors.size() < 4096
 
 
 def test_slow_clients(doors, door):
