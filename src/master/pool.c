@@ -359,12 +359,12 @@ static uint64_t follow_deadline(struct pool *pool, uint64_t now)
 {
 	unsigned ready = roster_count(&pool->roster, pool->next, true);
 
-	if (ready >= pool->next->want)
-		return UINT64_MAX;
 	if (ready > pool->next_most) {
 		pool->next_most = ready;
 		pool->next_deadline = now + pool->next_patience;
 	}
+	if (ready >= pool->next->want)
+		return UINT64_MAX;
 	if (now >= pool->next_deadline)
 		err_set(&pool->failure, EX_UNAVAILABLE,
 			"pool %s: its %u workers were not all ready in time", pool->name,

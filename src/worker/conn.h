@@ -38,7 +38,7 @@ struct conn {
 	enum conn_list list; /* of the crowd */
 	uint64_t deadline;   /* ms of the monotonic clock; 0: none */
 	bool watched;        /* in the epoll set */
-	bool patient;        /* the next read may wait: there is a limit to that, SO_RCVTIMEO */
+	bool patient;        /* the next read may wait, up to SO_RCVTIMEO */
 	uint8_t given;       /* how often by siblings, since its last request */
 	uint32_t requests;   /* that it has brought: it is kept open after the first */
 	struct fcgi fcgi;

@@ -27,9 +27,9 @@
 
 /* The client of a new connection writes at the same time as we accept, and a set of events would
  * cost three system calls. So it stays out of the set while there are others to be taken, and is
- * then given a moment. Over TCP its first bytes take longer: where nobody else waits here, the
- * first read has that moment, which connections have from their listener. One that says nothing
- * costs the whole moment, and the trust that many others have earned: silent ones hold nobody. */
+ * then given a moment. Over TCP its first bytes take longer: where nobody else waits here, it has
+ * that moment at once. One that says nothing costs the whole moment, and the trust that many others
+ * have earned: silent ones hold nobody. */
 #define MOMENT_MS 1
 #define TRUST_MOST 32
 #define TRUST_LOST 16
@@ -60,19 +60,12 @@ static void arrange_crowd(struct reception *r)
 	crowd_init(&r->crowd, pool->receive_timeout, pool->keepalive_timeout);
 }
 
-/* What connections inherit. TCP_NODELAY: an answer leaves in whole records, nothing is to wait for
- * more. The time limit is for the first read; all that follow do not wait. */
-static void arrange_listener(int listener)
-{
-	const struct timeval moment = { .tv_usec = MOMENT_MS * 1000 };
-	int on = 1;
-
-	if (setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) == 0)
-		setsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &moment, sizeof(moment));
-}
-
+/* Connections inherit TCP_NODELAY: an answer leaves in whole records, nothing is to wait for more.
+ */
 int reception_open(struct reception *r, const struct job *job)
 {
+	int on = 1;
+
 	r->job = job;
 	r->trust = TRUST_MOST;
 	arrange_crowd(r);
@@ -81,7 +74,7 @@ int reception_open(struct reception *r, const struct job *job)
 		reception_watch(r, job->handover[1], RECEPTION_HANDOVER, EPOLLEXCLUSIVE) != 0)
 		return -1;
 	for (size_t i = 0; i < job->listener_count; i++) {
-		arrange_listener(job->listeners[i]);
+		setsockopt(job->listeners[i], IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 		if (reception_watch(r, job->listeners[i], RECEPTION_LISTENER, EPOLLEXCLUSIVE) != 0)
 			return -1;
 	}
@@ -201,15 +194,22 @@ static bool give_a_moment(struct reception *r)
 	return false;
 }
 
+/* The moment was for a request; it is no better if it brings an end, or nonsense. */
+static void charge(struct reception *r, const struct conn *c, enum conn_state state)
+{
+	if (state != CONN_READY && (state != CONN_WAITS || conn_is_idle(c)))
+		r->trust -= TRUST_LOST;
+}
+
 struct conn *reception_read(struct reception *r, struct conn *c)
 {
 	bool had_a_moment = c->patient;
 	enum conn_state state = conn_read(c, &r->input, r->job->pool->max_head);
 
-	if (state == CONN_WAITS && !had_a_moment && stays_young(r, c))
+	if (had_a_moment)
+		charge(r, c, state);
+	else if (state == CONN_WAITS && stays_young(r, c))
 		return NULL;
-	if (state == CONN_WAITS && had_a_moment && conn_is_idle(c))
-		r->trust -= TRUST_LOST;
 	if (r->young == c)
 		r->young = NULL;
 	if (state == CONN_READY && c->requests == 0)
@@ -280,16 +280,14 @@ static struct conn *welcome(struct reception *r, int fd)
 	return c;
 }
 
-static bool has_moment(struct reception *r, int fd)
+/* The kernel counts that in ticks, so it can be a few times as long. It is cheaper than to ask
+ * first whether there is something to read. Not inherited from the listener, which others have,
+ * too. */
+static bool make_patient(const struct conn *c)
 {
-	struct timeval moment = { 0 };
-	socklen_t length = sizeof(moment);
+	const struct timeval moment = { .tv_usec = MOMENT_MS * 1000 };
 
-	if (r->moment == RECEPTION_UNKNOWN) {
-		getsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &moment, &length);
-		r->moment = timerisset(&moment) ? RECEPTION_INHERITED : RECEPTION_NONE;
-	}
-	return r->moment == RECEPTION_INHERITED;
+	return setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &moment, sizeof(moment)) == 0;
 }
 
 struct conn *reception_accept(struct reception *r, int listener)
@@ -304,7 +302,7 @@ struct conn *reception_accept(struct reception *r, int listener)
 	}
 	struct conn *c = welcome(r, fd);
 	if (c != NULL && from.sa_family != AF_UNIX && !r->leaving && !r->resting)
-		c->patient = r->crowd.count == 0 && r->trust > 0 && has_moment(r, fd);
+		c->patient = r->crowd.count == 0 && r->trust > 0 && make_patient(c);
 	return c;
 }
 

@@ -30,9 +30,6 @@ enum reception_source {
 	RECEPTION_ACCESSLOG
 };
 
-/* Have connections over TCP the patience of their listener? The first one is asked. */
-enum reception_moment { RECEPTION_UNKNOWN, RECEPTION_INHERITED, RECEPTION_NONE };
-
 struct reception {
 	const struct job *job;
 	int epoll;
@@ -45,7 +42,6 @@ struct reception {
 	struct conn
 		*young; /* in the crowd, but not in the set: has come just now, and said nothing */
 	int trust;      /* that new connections say something at once; see reception.c */
-	enum reception_moment moment;
 	struct crowd crowd;
 	struct crowd_list *gone; /* of a thread that may free nothing, for what it drops; or NULL */
 	struct conn_input input; /* of the connection that was read last */
