@@ -447,8 +447,9 @@ int fcgi_split_pairs(uint8_t *bytes, size_t length, char **list)
 		if (!read_length(&at, end, &name) || !read_length(&at, end, &value) ||
 			(uint64_t)name + value > (size_t)(end - at))
 			return -1;
-		list[count++] = memmove(at - 1, at, name);
-		at[name - 1] = '=';
+		uint8_t *text = memmove(at - 1, at, name);
+		text[name] = '=';
+		list[count++] = (char *)text;
 		at += name + value;
 		*before = '\0';
 	}
