@@ -55,7 +55,7 @@ TEST_PACKAGES  = $(RUN_PACKAGES) libcmocka-dev clang clang-format clang-tidy cpp
 BENCH_PACKAGES = $(RUN_PACKAGES) python3 spawn-fcgi multiwatch php-fpm php-apcu libfcgi-perl \
 	libfcgi-procmanager-perl uwsgi-core uwsgi-plugin-python3 linux-perf
 
-.PHONY: FORCE all run test check lint unit replay fuzz bench overhead soak install uninstall clean deps run-deps build-deps \
+.PHONY: FORCE all run test tested check lint unit replay fuzz bench overhead soak install uninstall clean deps run-deps build-deps \
 	bench-deps
 
 all: build-deps $B/preforkd $B/preforkctl
@@ -93,8 +93,9 @@ run: run-deps $B/preforkd $B/preforkctl
 $B/unit/%: tests/unit/%.c $(PURE)
 	@mkdir -p $(@D)
 	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -MF $@.d -o $@ $< $(PURE) $(LIBS) -lcmocka
-SAN_CC   = $(CC) -std=c11 -D_GNU_SOURCE -Isrc -g -O1 -fsanitize=address,undefined \
+SANITIZED = -std=c11 -D_GNU_SOURCE -Isrc -g -O1 -fsanitize=address,undefined \
 	-fno-sanitize-recover=all
+SAN_CC   = $(CC) $(SANITIZED)
 SAN_PURE = $(PURE:$B/obj/%=$B/san/obj/%)
 $(SAN_PURE): $B/san/obj/%.o: src/%.c | deps
 	@mkdir -p $(@D)
@@ -109,8 +110,7 @@ unit: deps
 	done; done; echo "unit tests: $(words $(UNITS)) programs passed, plain and under ASan and UBSan"
 
 # Inputs that clang's libFuzzer makes up, for the pure rooms again; "make test" replays the known ones.
-FUZZ_CC   = clang -std=c11 -D_GNU_SOURCE -Isrc -g -O1 -fsanitize=address,undefined \
-	-fno-sanitize-recover=all
+FUZZ_CC   = clang $(SANITIZED)
 FUZZ_PURE = $(PURE:$B/obj/%=$B/fuzz/obj/%)
 $(FUZZ_PURE): $B/fuzz/obj/%.o: src/%.c | deps
 	@mkdir -p $(@D)
@@ -134,15 +134,16 @@ $B/tests/%: tests/integration/apps/%.c src/preforkd_app.h
 lint: deps
 	@tests/lint/lint.sh $B "$(WARNINGS)"
 
-check: unit
+tested: deps
 	@$(ALL_CORES) $B/preforkd $B/preforkctl $(APPS)
+
+check: unit tested
 	@$(PYTEST) -m quick tests/integration
 
-test: lint unit replay
-	@$(ALL_CORES) $B/preforkd $B/preforkctl $(APPS)
+test: lint unit replay tested
 	@$(PYTEST) tests/integration
 
-soak: deps $B/preforkd $B/preforkctl $(APPS)
+soak: tested
 	@PREFORKD_SOAK=1 $(PYTEST) tests/integration
 
 bench-deps:

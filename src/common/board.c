@@ -8,7 +8,6 @@
 #include "common/board.h"
 
 #include <assert.h>
-#include <bsd/string.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>

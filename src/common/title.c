@@ -9,9 +9,8 @@
 #include <string.h>
 
 static struct {
-	char *text;    /* where setproctitle(3) writes: the place of the first argument */
-	char *state;   /* its last word; NULL: not known, or the title did not fit */
-	size_t length; /* of that */
+	char *text;  /* where setproctitle(3) writes: the place of the first argument */
+	char *state; /* its last word; NULL: not known, or the title did not fit */
 } title;
 
 void title_init(int argc, char **argv, char **envp)
@@ -22,18 +21,22 @@ void title_init(int argc, char **argv, char **envp)
 
 static void find_state(const char *state)
 {
-	size_t all = title.text != NULL ? strlen(title.text) : 0;
+	char *text = title.text;
 
-	title.length = strlen(state);
-	title.state = all >= title.length ? title.text + all - title.length : NULL;
-	if (title.state != NULL && strcmp(title.state, state) != 0)
-		title.state = NULL;
+	title.state = NULL;
+	if (text == NULL || strlen(text) < strlen(state))
+		return;
+	text += strlen(text) - strlen(state);
+	if (strcmp(text, state) == 0)
+		title.state = text;
 }
 
 void title_worker(const char *pool, unsigned slot, const char *state)
 {
-	if (title.state != NULL && strlen(state) == title.length) {
-		memcpy(title.state, state, title.length);
+	size_t length = strlen(state);
+
+	if (title.state != NULL && strlen(title.state) == length) {
+		memcpy(title.state, state, length);
 		return;
 	}
 	setproctitle("%s worker %u %s", pool, slot, state);

@@ -217,7 +217,8 @@ static enum conn_state take_event(struct conn *c, const struct fcgi_event *event
 }
 
 /* False: nothing came; *state says what that means. */
-static bool fill_input(struct conn *c, struct conn_input *input, enum conn_state *state)
+static bool fill_input(
+	struct conn *c, struct conn_input *input, bool patient, enum conn_state *state)
 {
 	input->at = input->length = 0;
 	if (c->raw_unread) {
@@ -226,8 +227,7 @@ static bool fill_input(struct conn *c, struct conn_input *input, enum conn_state
 		drop_raw(c);
 		return true;
 	}
-	ssize_t n = recv(c->fd, input->bytes, sizeof(input->bytes), c->patient ? 0 : MSG_DONTWAIT);
-	c->patient = false;
+	ssize_t n = recv(c->fd, input->bytes, sizeof(input->bytes), patient ? 0 : MSG_DONTWAIT);
 	if (n <= 0) {
 		*state = n < 0 && (errno == EAGAIN || errno == EINTR) ? CONN_WAITS : CONN_OVER;
 		return false;
@@ -236,12 +236,12 @@ static bool fill_input(struct conn *c, struct conn_input *input, enum conn_state
 	return true;
 }
 
-enum conn_state conn_read(struct conn *c, struct conn_input *input, size_t max_head)
+enum conn_state conn_read(struct conn *c, struct conn_input *input, size_t max_head, bool patient)
 {
 	enum conn_state state = CONN_WAITS;
 	struct fcgi_event event;
 
-	if (!fill_input(c, input, &state))
+	if (!fill_input(c, input, patient, &state))
 		return state;
 	while (input->at < input->length && state == CONN_WAITS) {
 		input->at += fcgi_next(

@@ -1,7 +1,7 @@
 /*
  * conn: one connection until the head of its request is there.
  *
- * Reads without waiting, but where it is told to be patient. What it knows of an unfinished head
+ * Reads without waiting, but where it is told to. What it knows of an unfinished head
  * can be given to another process: the bytes as they came. Never runs anything of the application.
  */
 #ifndef PREFORKD_CONN_H
@@ -38,7 +38,7 @@ struct conn {
 	enum conn_list list; /* of the crowd */
 	uint64_t deadline;   /* ms of the monotonic clock; 0: none */
 	bool watched;        /* in the epoll set */
-	bool patient;        /* the next read may wait, up to SO_RCVTIMEO */
+	bool remote;         /* its bytes come over TCP */
 	uint8_t given;       /* how often by siblings, since its last request */
 	uint32_t requests;   /* that it has brought: it is kept open after the first */
 	struct fcgi fcgi;
@@ -65,8 +65,9 @@ void conn_free(struct conn *c);
 /* The client need not wait until the rest is done. Nothing is read or sent any more. */
 void conn_close(struct conn *c);
 
-/* Reads what is there. max_head: of bytes of FCGI_PARAMS; more are refused with an answer. */
-enum conn_state conn_read(struct conn *c, struct conn_input *input, size_t max_head);
+/* Reads what is there. max_head: of bytes of FCGI_PARAMS; more are refused with an answer. patient:
+ * waits for it, up to SO_RCVTIMEO. */
+enum conn_state conn_read(struct conn *c, struct conn_input *input, size_t max_head, bool patient);
 /* Puts bytes before those that will be read. False: no memory, or too many. */
 bool conn_push(struct conn *c, const uint8_t *bytes, size_t length);
 /* The request is over: gets ready for the next, with what is left of the input. False: it cannot.

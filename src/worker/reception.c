@@ -102,7 +102,6 @@ static void hold(struct reception *r, struct conn *c, enum conn_list list)
 {
 	bool fresh = list != CONN_PENDING && !c->watched;
 
-	c->patient = false;
 	if (!crowd_put(&r->crowd, c, list, clock_ms()) ||
 		(fresh && reception_watch(r, c->fd, RECEPTION_CONN, 0) != 0))
 		reception_drop(r, c);
@@ -164,6 +163,12 @@ static void earn(struct reception *r)
 		r->trust++;
 }
 
+/* Accepted just now, and not read yet. */
+static bool is_new(const struct conn *c)
+{
+	return c->list == CONN_NOWHERE && c->requests == 0 && c->given == 0;
+}
+
 /* Not in the set, and asked again before anybody waits for events; one at a time. */
 static bool stays_young(struct reception *r, struct conn *c)
 {
@@ -171,8 +176,7 @@ static bool stays_young(struct reception *r, struct conn *c)
 		return false;
 	if (c == r->young)
 		return true;
-	bool new = c->list == CONN_NOWHERE && c->requests == 0 && c->given == 0;
-	if (!new || r->young != NULL || !crowd_put(&r->crowd, c, CONN_HEAD, clock_ms()))
+	if (!is_new(c) || r->young != NULL || !crowd_put(&r->crowd, c, CONN_HEAD, clock_ms()))
 		return false;
 	r->young = c;
 	return true;
@@ -194,6 +198,17 @@ static bool give_a_moment(struct reception *r)
 	return false;
 }
 
+/* The kernel counts it in ticks, so it can be a few times as long. It is cheaper than to ask first
+ * whether there is something to read. Not inherited from the listener, which others have, too. */
+static bool gets_a_moment(const struct reception *r, const struct conn *c)
+{
+	const struct timeval moment = { .tv_usec = MOMENT_MS * 1000 };
+
+	return c->remote && is_new(c) && r->crowd.count == 0 && r->trust > 0 && !r->leaving &&
+	       !r->resting &&
+	       setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &moment, sizeof(moment)) == 0;
+}
+
 /* The moment was for a request; it is no better if it brings an end, or nonsense. */
 static void charge(struct reception *r, const struct conn *c, enum conn_state state)
 {
@@ -203,10 +218,10 @@ static void charge(struct reception *r, const struct conn *c, enum conn_state st
 
 struct conn *reception_read(struct reception *r, struct conn *c)
 {
-	bool had_a_moment = c->patient;
-	enum conn_state state = conn_read(c, &r->input, r->job->pool->max_head);
+	bool has_a_moment = gets_a_moment(r, c);
+	enum conn_state state = conn_read(c, &r->input, r->job->pool->max_head, has_a_moment);
 
-	if (had_a_moment)
+	if (has_a_moment)
 		charge(r, c, state);
 	else if (state == CONN_WAITS && stays_young(r, c))
 		return NULL;
@@ -280,16 +295,6 @@ static struct conn *welcome(struct reception *r, int fd)
 	return c;
 }
 
-/* The kernel counts that in ticks, so it can be a few times as long. It is cheaper than to ask
- * first whether there is something to read. Not inherited from the listener, which others have,
- * too. */
-static bool make_patient(const struct conn *c)
-{
-	const struct timeval moment = { .tv_usec = MOMENT_MS * 1000 };
-
-	return setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &moment, sizeof(moment)) == 0;
-}
-
 struct conn *reception_accept(struct reception *r, int listener)
 {
 	struct sockaddr from = { .sa_family = AF_UNIX };
@@ -301,8 +306,8 @@ struct conn *reception_accept(struct reception *r, int listener)
 		return NULL;
 	}
 	struct conn *c = welcome(r, fd);
-	if (c != NULL && from.sa_family != AF_UNIX && !r->leaving && !r->resting)
-		c->patient = r->crowd.count == 0 && r->trust > 0 && make_patient(c);
+	if (c != NULL)
+		c->remote = from.sa_family != AF_UNIX;
 	return c;
 }
 

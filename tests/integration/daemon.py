@@ -96,11 +96,7 @@ def children(pid):
 def _raw(path):
     """The bytes of a file of /proc; none of a process that has gone, or of another user."""
     try:
-        fd = os.open(path, os.O_RDONLY)
-    except OSError:
-        return b""
-    try:
-        with open(fd, "rb", buffering=0) as f:
+        with open(path, "rb", buffering=0) as f:
             return f.read()
     except OSError:
         return b""

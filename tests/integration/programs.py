@@ -7,6 +7,7 @@ import fcgi
 from daemon import APPS
 from load import noise
 
+SLOW = ("ruby", "mapserver", "php-cgi with children")  # seconds until all of a pool are replaced
 SIZES = (0, 0, 10, 10, 5000, 5000, 5000, 1 << 20)
 CGI = {"QUERY_STRING": "", "REDIRECT_STATUS": "200", "SERVER_NAME": "x", "SERVER_PROTOCOL": "HTTP/1.1",
        "SERVER_PORT": "80"}

@@ -9,10 +9,7 @@ import pytest
 import fcgi
 from daemon import APPS, often, status, wait_for
 from load import Load
-from programs import PROGRAMS, compare, pool_of, serve
-
-
-SLOW = ("ruby", "mapserver", "php-cgi with children")  # seconds for each replacement
+from programs import PROGRAMS, SLOW, compare, pool_of, serve
 
 
 def changes(daemon, count):

@@ -13,7 +13,7 @@ import pytest
 import fcgi
 from daemon import APPS, BINARY, SOAK, free_port, often, open_files, status, wait_for
 from load import Load, noise
-from programs import PROGRAMS, browse, compare, for_program, pool_of, serve
+from programs import PROGRAMS, SLOW, browse, compare, for_program, pool_of, serve
 
 LONG = 3.0  # seconds of a long request
 
@@ -41,15 +41,14 @@ def test_reload_and_scaling_lose_nothing(daemon, nginx, name, front):
     """HUPs in a row, then down to 2 workers and back, under load: every byte of every answer comes."""
     address = daemon.sock if front == "directly" else "127.0.0.1:%d" % free_port()
     keys = {"listen": address, "listen-mode": "0666"} if front == "directly" else {"listen": address}
-    slow = name in ("ruby", "php-cgi with children", "mapserver")
-    workers = often(4 if slow else 5, 8)
+    workers = often(4 if name in SLOW else 5, 8)
     daemon.write(pool_of(daemon, name, workers=workers, **keys))
     daemon.start()
     request = serve(name, address) if front == "directly" else \
         browse(name, int(nginx(address, for_program(name)).rsplit(":", 1)[1].strip("/")))
     begun = time.monotonic()
     with Load(2 * workers, request) as load:
-        load.disturb(daemon.reload_well, times=often(1 if slow else 3, 100))
+        load.disturb(daemon.reload_well, times=often(1 if name in SLOW else 3, 100))
         daemon.wait_workers(workers)
         for _ in range(often(1, 10)):
             scale(daemon, workers)
