@@ -25,6 +25,12 @@
 #define SHORTAGE_MS 50 /* until descriptors or memory are tried again */
 #define GIVEN_MOST 8   /* times; then it has its turn here */
 
+/* To give a connection away costs as much as a short request. So those that wait here go to
+ * siblings where requests take long, and seldom where they are short: that is enough to share them
+ * out. What a longer request leaves waiting the porter gives away. */
+#define GIFT_MS 10 /* until there is one more */
+#define GIFTS_MOST RECEPTION_EVENTS
+
 /* The client of a new connection writes at the same time as we accept, and a set of events would
  * cost three system calls. So it stays out of the set while there are others to be taken, and is
  * then given a moment. Over TCP its first bytes take longer: where nobody else waits here, it has
@@ -361,19 +367,31 @@ static void hold_on(struct reception *r, struct conn *c)
 		hold(r, c, c->raw_unread ? CONN_PENDING : list_of(c));
 }
 
+/* One that was given away waits still: then all are busy, and would only push them to and fro. */
+bool reception_is_generous(struct reception *r)
+{
+	uint64_t more = (clock_ms() - r->gifts_at) / GIFT_MS;
+
+	r->gifts_at += more * GIFT_MS;
+	r->gifts = more < GIFTS_MOST - r->gifts ? r->gifts + (unsigned)more : GIFTS_MOST;
+	return r->gifts > 0 && !kept_is_waiting(r->job->handover[0]);
+}
+
 /* We can serve one, and were perhaps the only one to be woken for the others: siblings get them.
  * One that went round without meeting an idle worker stays: it might do so for ever. */
-void reception_pass_on(struct reception *r, const struct epoll_event *event, bool all_busy)
+void reception_pass_on(struct reception *r, const struct epoll_event *event, bool generous)
 {
-	struct conn *c = reception_source(event) == RECEPTION_CONN
-				 ? crowd_find(&r->crowd, reception_fd(event))
-				 : reception_connection(r, event);
+	bool waits_here = reception_source(event) == RECEPTION_CONN;
+	struct conn *c = waits_here ? crowd_find(&r->crowd, reception_fd(event))
+				    : reception_connection(r, event);
 
 	if (c == NULL)
 		return;
-	bool stays = reception_source(event) == RECEPTION_CONN && all_busy;
-	if (stays || c->given >= GIVEN_MOST || !reception_give(r, c))
+	bool goes = (!waits_here || (generous && r->gifts > 0)) && c->given < GIVEN_MOST;
+	if (!goes || !reception_give(r, c))
 		hold_on(r, c);
+	else if (waits_here)
+		r->gifts--;
 }
 
 struct conn *reception_give_up(struct reception *r, const struct epoll_event *event)

@@ -42,6 +42,8 @@ struct reception {
 	struct conn
 		*young; /* in the crowd, but not in the set: has come just now, and said nothing */
 	int trust;      /* that new connections say something at once; see reception.c */
+	unsigned gifts; /* connections that may go to siblings though they could wait here */
+	uint64_t gifts_at; /* ms: when they were counted */
 	struct crowd crowd;
 	struct crowd_list *gone; /* of a thread that may free nothing, for what it drops; or NULL */
 	struct conn_input input; /* of the connection that was read last */
@@ -77,8 +79,10 @@ void reception_linger(struct reception *r, struct conn *c);
 void reception_put_back(struct reception *r, struct conn *c); /* kept, for the next request */
 /* A sibling gets it, with what we have read of it. False: it is still ours. */
 bool reception_give(struct reception *r, struct conn *c);
-/* A sibling gets what is behind the event; all_busy: but for those that wait here already. */
-void reception_pass_on(struct reception *r, const struct epoll_event *event, bool all_busy);
+/* May connections that wait here already be given away now? */
+bool reception_is_generous(struct reception *r);
+/* A sibling gets what is behind the event, unless it waits here already and we are not generous. */
+void reception_pass_on(struct reception *r, const struct epoll_event *event, bool generous);
 /* Those whose time is over are closed. */
 void reception_expire(struct reception *r);
 

@@ -216,8 +216,7 @@ static struct conn *take(struct server *s, const struct epoll_event *event)
  */
 static void serve_one(struct server *s, const struct epoll_event *events, int count)
 {
-	/* One waits there already: then all are busy, and would only push kept ones to and fro. */
-	bool all_busy = count > 1 && kept_is_waiting(s->job->handover[0]);
+	bool generous = count > 1 && reception_is_generous(&s->reception);
 	const enum reception_source *order = order_of(s);
 	struct conn *chosen = NULL;
 	enum reception_source from = RECEPTION_CONN;
@@ -229,7 +228,7 @@ static void serve_one(struct server *s, const struct epoll_event *events, int co
 				continue;
 			if (chosen != NULL) {
 				waits = waits || order[rank] == RECEPTION_CONN;
-				reception_pass_on(&s->reception, &events[i], all_busy);
+				reception_pass_on(&s->reception, &events[i], generous);
 			} else {
 				chosen = take(s, &events[i]);
 				from = order[rank];

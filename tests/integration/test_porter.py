@@ -7,6 +7,7 @@ import re
 import resource
 import signal
 import threading
+import time
 
 import pytest
 
@@ -71,6 +72,45 @@ def test_busy_worker_holds_nobody_up(daemon, apps):
         for c in [busy, *beside, *others]:
             assert answers(c)
             c.close()
+
+
+def wave(clients):
+    """All ask at once. The pids of the workers that answered."""
+    for c in clients:
+        c.sock.sendall(fcgi.message(b"abc", keep=True, PID="1"))
+    return [pid_in(c.answer()[0]) for c in clients]
+
+
+@pytest.mark.quick
+def test_short_requests_do_not_move_connections(daemon, apps):
+    """To give one away costs as much as such a request, so a worker that finds several does it no
+    more than 16 times at once, and once in 10 ms."""
+    workers = 2
+    echo(daemon, apps, workers=workers)
+    begin = time.monotonic()
+    clients = [fcgi.Connection(daemon.sock) for _ in range(48)]
+    where, moves = wave(clients), 0
+    for _ in range(100):
+        now = wave(clients)
+        moves += sum(a != b for a, b in zip(where, now))
+        where = now
+    for c in clients:
+        c.close()
+    assert moves <= workers * (16 + (time.monotonic() - begin) / 0.01)
+
+
+@pytest.mark.quick
+def test_kept_connections_are_shared_out(daemon, apps):
+    """One worker has all of them, and short requests: its siblings get some in time."""
+    echo(daemon, apps, workers=2)
+    first, second = daemon.workers()
+    stop_worker(second)
+    clients = [fcgi.Connection(daemon.sock) for _ in range(16)]
+    assert set(wave(clients)) == {first}
+    os.kill(second, signal.SIGCONT)
+    wait_for(lambda: wave(clients).count(second) >= 4)
+    for c in clients:
+        c.close()
 
 
 @pytest.mark.quick
