@@ -14,7 +14,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -30,15 +29,6 @@
  * out. What a longer request leaves waiting the porter gives away. */
 #define GIFT_MS 10 /* until there is one more */
 #define GIFTS_MOST RECEPTION_EVENTS
-
-/* The client of a new connection writes at the same time as we accept, and a set of events would
- * cost three system calls. So it stays out of the set while there are others to be taken, and is
- * then given a moment. Over TCP its first bytes take longer: where nobody else waits here, it has
- * that moment at once. One that says nothing costs the whole moment, and the trust that many others
- * have earned: silent ones hold nobody. */
-#define MOMENT_MS 1
-#define TRUST_MOST 32
-#define TRUST_LOST 16
 
 int reception_watch(const struct reception *r, int fd, enum reception_source source, uint32_t flags)
 {
@@ -73,7 +63,7 @@ int reception_open(struct reception *r, const struct job *job)
 	int on = 1;
 
 	r->job = job;
-	r->trust = TRUST_MOST;
+	youth_init(&r->youth);
 	arrange_crowd(r);
 	r->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (r->epoll < 0 ||
@@ -91,8 +81,8 @@ int reception_open(struct reception *r, const struct job *job)
 void reception_drop(struct reception *r, struct conn *c)
 {
 	crowd_take(&r->crowd, c);
-	if (r->young == c)
-		r->young = NULL;
+	if (r->youth.conn == c)
+		r->youth.conn = NULL;
 	if (c->watched)
 		reception_ignore(r, c->fd);
 	if (r->gone == NULL) {
@@ -163,78 +153,39 @@ void reception_linger(struct reception *r, struct conn *c)
 	hold(r, c, CONN_LINGERS);
 }
 
-static void earn(struct reception *r)
-{
-	if (r->trust < TRUST_MOST)
-		r->trust++;
-}
-
-/* Accepted just now, and not read yet. */
-static bool is_new(const struct conn *c)
-{
-	return c->list == CONN_NOWHERE && c->requests == 0 && c->given == 0;
-}
-
 /* Not in the set, and asked again before anybody waits for events; one at a time. */
 static bool stays_young(struct reception *r, struct conn *c)
 {
 	if (!conn_is_idle(c) || r->leaving || r->resting)
 		return false;
-	if (c == r->young)
+	if (c == r->youth.conn)
 		return true;
-	if (!is_new(c) || r->young != NULL || !crowd_put(&r->crowd, c, CONN_HEAD, clock_ms()))
+	if (!youth_has(c) || r->youth.conn != NULL ||
+		!crowd_put(&r->crowd, c, CONN_HEAD, clock_ms()))
 		return false;
-	r->young = c;
+	r->youth.conn = c;
 	return true;
 }
 
-/* True: it has said something. False: it is in the set, as all others are. */
-static bool give_a_moment(struct reception *r)
+/* Where nobody else is here it holds nobody. */
+static bool may_wait(const struct reception *r, const struct conn *c)
 {
-	struct conn *c = r->young;
-	struct pollfd bytes = { .fd = c->fd, .events = POLLIN };
-
-	r->young = NULL;
-	if (r->crowd.count == 1 && r->trust > 0) {
-		if (poll(&bytes, 1, MOMENT_MS) > 0)
-			return true;
-		r->trust -= TRUST_LOST;
-	}
-	hold(r, c, CONN_HEAD);
-	return false;
-}
-
-/* The kernel counts it in ticks, so it can be a few times as long. It is cheaper than to ask first
- * whether there is something to read. Not inherited from the listener, which others have, too. */
-static bool gets_a_moment(const struct reception *r, const struct conn *c)
-{
-	const struct timeval moment = { .tv_usec = MOMENT_MS * 1000 };
-
-	return c->remote && is_new(c) && r->crowd.count == 0 && r->trust > 0 && !r->leaving &&
-	       !r->resting &&
-	       setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &moment, sizeof(moment)) == 0;
-}
-
-/* The moment was for a request; it is no better if it brings an end, or nonsense. */
-static void charge(struct reception *r, const struct conn *c, enum conn_state state)
-{
-	if (state != CONN_READY && (state != CONN_WAITS || conn_is_idle(c)))
-		r->trust -= TRUST_LOST;
+	return r->crowd.count == 0 && !r->leaving && !r->resting && youth_may_wait(&r->youth, c);
 }
 
 struct conn *reception_read(struct reception *r, struct conn *c)
 {
-	bool has_a_moment = gets_a_moment(r, c);
-	enum conn_state state = conn_read(c, &r->input, r->job->pool->max_head, has_a_moment);
+	bool waits = may_wait(r, c);
+	enum conn_state state = conn_read(c, &r->input, r->job->pool->max_head, waits);
 
-	if (has_a_moment)
-		charge(r, c, state);
+	if (waits)
+		youth_waited(&r->youth, c, state);
 	else if (state == CONN_WAITS && stays_young(r, c))
 		return NULL;
-	if (r->young == c)
-		r->young = NULL;
+	if (r->youth.conn == c)
+		r->youth.conn = NULL;
 	if (state == CONN_READY && c->requests == 0)
-		earn(r);
+		youth_earn(&r->youth);
 	switch (state) {
 	case CONN_READY:
 		if (c->list != CONN_NOWHERE)
@@ -479,12 +430,14 @@ static int add_pending(const struct reception *r, struct epoll_event *events, in
 /* Without connections there is no clock to look at. */
 int reception_wait(struct reception *r, struct epoll_event *events, int limit)
 {
-	int young = r->young != NULL ? r->young->fd : -1;
+	struct conn *young = r->youth.conn;
 
-	if (young >= 0 && give_a_moment(r)) {
-		reception_expect(events, RECEPTION_CONN, young);
+	if (young != NULL && youth_speaks(&r->youth, r->crowd.count == 1)) {
+		reception_expect(events, RECEPTION_CONN, young->fd);
 		return 1;
 	}
+	if (young != NULL)
+		hold(r, young, CONN_HEAD);
 	int wait = r->crowd.count > 0 ? crowd_wait(&r->crowd, clock_ms()) : -1;
 	if (crowd_first(&r->crowd, CONN_PENDING) != NULL)
 		wait = 0;

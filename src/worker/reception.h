@@ -13,6 +13,7 @@
 
 #include "worker/conn.h"
 #include "worker/crowd.h"
+#include "worker/youth.h"
 
 struct job;
 
@@ -39,10 +40,8 @@ struct reception {
 	bool leaving;      /* the same, and what is idle is closed where there are none */
 	bool alone;        /* there are none */
 	bool pending_last; /* behind all other events */
-	struct conn
-		*young; /* in the crowd, but not in the set: has come just now, and said nothing */
-	int trust;      /* that new connections say something at once; see reception.c */
-	unsigned gifts; /* connections that may go to siblings though they could wait here */
+	struct youth youth;
+	unsigned gifts;    /* connections that may go to siblings though they could wait here */
 	uint64_t gifts_at; /* ms: when they were counted */
 	struct crowd crowd;
 	struct crowd_list *gone; /* of a thread that may free nothing, for what it drops; or NULL */

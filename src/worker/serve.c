@@ -285,14 +285,15 @@ static bool look_for_the_end(struct server *s, const struct epoll_event *events,
 static bool try_luck(struct server *s, struct epoll_event *event)
 {
 	const struct reception *r = &s->reception;
-	unsigned known = r->young != NULL ? 1 : 0;
+	const struct conn *young = r->youth.conn;
+	unsigned known = young != NULL ? 1 : 0;
 
 	if (r->resting || r->crowd.count > known || clock_ms() - s->asked >= LUCK_MS)
 		return false;
-	bool asks = s->asks_young && r->young != NULL;
+	bool asks = s->asks_young && young != NULL;
 	s->asks_young = !asks;
 	if (asks)
-		reception_expect(event, RECEPTION_CONN, r->young->fd);
+		reception_expect(event, RECEPTION_CONN, young->fd);
 	else if (s->lucky >= 0)
 		reception_expect(event, RECEPTION_LISTENER, s->lucky);
 	return asks || s->lucky >= 0;
