@@ -72,7 +72,14 @@ bool kept_send(int handover, int fd, const struct kept_parcel *parcel)
 	return sendmsg(handover, &p.msg, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
 }
 
-/* What was cut, or has no descriptor, is none of ours. */
+void kept_nudge(int handover)
+{
+	const struct note nothing = { 0 };
+
+	(void)!send(handover, &nothing, sizeof(nothing), MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* What was cut is none of ours; what has no descriptor was to wake us. */
 static int unwrap(struct letter *p, size_t length)
 {
 	struct cmsghdr *header = CMSG_FIRSTHDR(&p->msg);

@@ -27,6 +27,8 @@ struct kept_parcel {
 /* Gives a connection to whoever receives first. False: nobody can have it (the pool stops, or too
  * many are under way). Never waits. */
 bool kept_send(int handover, int fd, const struct kept_parcel *parcel);
+/* Wakes one that is idle, if any is: it looks at all that it waits for. Never waits. */
+void kept_nudge(int handover);
 /* A connection that a sibling gave away; parcel->length is the room at bytes, then what there is.
  * -1 with errno EPIPE: there will be no more; else another was faster. Never waits. */
 int kept_receive(int handover, struct kept_parcel *parcel);

@@ -27,6 +27,7 @@
 #include "common/conf.h"
 #include "common/job.h"
 #include "worker/conn.h"
+#include "worker/kept.h"
 #include "worker/reception.h"
 
 #define TICK_MS 10
@@ -154,6 +155,8 @@ static void look_after(struct porter *p, unsigned turn)
 {
 	if (!enter(p, turn))
 		return;
+	if (p->reception->left)
+		kept_nudge(p->job->handover[0]);
 	p->ears = epoll_create1(EPOLL_CLOEXEC);
 	if (p->ears < 0 || !add_ear(p, p->bell) || !pass_pending(p)) {
 		leave(p);
@@ -252,15 +255,17 @@ static void rouse(struct porter *p, enum porter_state from)
 		(void)!write(p->bell, &ring, sizeof(ring));
 }
 
-static bool others_wait(const struct crowd *crowd)
+static bool others_wait(const struct reception *r)
 {
-	return crowd_first(crowd, CONN_KEPT) != NULL || crowd_first(crowd, CONN_HEAD) != NULL ||
-	       crowd_first(crowd, CONN_PENDING) != NULL;
+	const struct crowd *crowd = &r->crowd;
+
+	return r->left || crowd_first(crowd, CONN_KEPT) != NULL ||
+	       crowd_first(crowd, CONN_HEAD) != NULL || crowd_first(crowd, CONN_PENDING) != NULL;
 }
 
 void porter_begin(struct porter *p)
 {
-	if (p->job->pool->workers.max < 2 || !others_wait(&p->reception->crowd))
+	if (p->job->pool->workers.max < 2 || !others_wait(p->reception))
 		return;
 	if (!p->is_there && !hire(p))
 		return;

@@ -24,9 +24,9 @@
 #define SHORTAGE_MS 50 /* until descriptors or memory are tried again */
 #define GIVEN_MOST 8   /* times; then it has its turn here */
 
-/* To give a connection away costs as much as a short request. So those that wait here go to
- * siblings where requests take long, and seldom where they are short: that is enough to share them
- * out. What a longer request leaves waiting the porter gives away. */
+/* To give a connection away costs as much as a short request. So where requests take long, siblings
+ * get what waits here; where they are short, seldom: that is enough to share them out. What a
+ * longer request leaves waiting is up to the porter. */
 #define GIFT_MS 10 /* until there is one more */
 #define GIFTS_MOST RECEPTION_EVENTS
 
@@ -188,8 +188,6 @@ struct conn *reception_read(struct reception *r, struct conn *c)
 		youth_earn(&r->youth);
 	switch (state) {
 	case CONN_READY:
-		if (c->list != CONN_NOWHERE)
-			r->pending_last = c->list == CONN_PENDING;
 		crowd_take(&r->crowd, c); /* or it could go to make room for others */
 		return c;
 	case CONN_WAITS:
@@ -332,16 +330,19 @@ bool reception_is_generous(struct reception *r)
  * One that went round without meeting an idle worker stays: it might do so for ever. */
 void reception_pass_on(struct reception *r, const struct epoll_event *event, bool generous)
 {
-	bool waits_here = reception_source(event) == RECEPTION_CONN;
-	struct conn *c = waits_here ? crowd_find(&r->crowd, reception_fd(event))
-				    : reception_connection(r, event);
+	bool is_conn = reception_source(event) == RECEPTION_CONN;
 
+	if (!generous || r->gifts == 0) {
+		r->left = r->left || !is_conn;
+		return;
+	}
+	struct conn *c = is_conn ? crowd_find(&r->crowd, reception_fd(event))
+				 : reception_connection(r, event);
 	if (c == NULL)
 		return;
-	bool goes = (!waits_here || (generous && r->gifts > 0)) && c->given < GIVEN_MOST;
-	if (!goes || !reception_give(r, c))
+	if (c->given >= GIVEN_MOST || !reception_give(r, c))
 		hold_on(r, c);
-	else if (waits_here)
+	else
 		r->gifts--;
 }
 
@@ -413,18 +414,14 @@ void reception_expire(struct reception *r)
 		reception_drop(r, c);
 }
 
-/* What has been read before is an event as well: the first, unless the last request that was served
- * here was one of these. Whichever always came last could be passed over for ever. */
+/* What has been read before is an event as well. */
 static int add_pending(const struct reception *r, struct epoll_event *events, int n)
 {
 	const struct conn *pending = crowd_first(&r->crowd, CONN_PENDING);
-	int at = r->pending_last ? n : 0;
 
-	if (pending == NULL)
-		return n;
-	memmove(events + at + 1, events + at, (size_t)(n - at) * sizeof(*events));
-	reception_expect(&events[at], RECEPTION_CONN, pending->fd);
-	return n + 1;
+	if (pending != NULL)
+		reception_expect(&events[n++], RECEPTION_CONN, pending->fd);
+	return n;
 }
 
 /* Without connections there is no clock to look at. */

@@ -34,15 +34,15 @@ enum reception_source {
 struct reception {
 	const struct job *job;
 	int epoll;
-	unsigned most;     /* connections in the crowd */
-	unsigned roles;    /* of FastCGI, that the application serves */
-	bool resting;      /* nothing new is taken in, and what is here goes to siblings */
-	bool leaving;      /* the same, and what is idle is closed where there are none */
-	bool alone;        /* there are none */
-	bool pending_last; /* behind all other events */
+	unsigned most;  /* connections in the crowd */
+	unsigned roles; /* of FastCGI, that the application serves */
+	bool resting;   /* nothing new is taken in, and what is here goes to siblings */
+	bool leaving;   /* the same, and what is idle is closed where there are none */
+	bool alone;     /* there are none */
 	struct youth youth;
-	unsigned gifts;    /* connections that may go to siblings though they could wait here */
+	unsigned gifts;    /* what may go to siblings though it could wait here */
 	uint64_t gifts_at; /* ms: when they were counted */
+	bool left;         /* we alone know of something that others could take in, too */
 	struct crowd crowd;
 	struct crowd_list *gone; /* of a thread that may free nothing, for what it drops; or NULL */
 	struct conn_input input; /* of the connection that was read last */
@@ -78,9 +78,9 @@ void reception_linger(struct reception *r, struct conn *c);
 void reception_put_back(struct reception *r, struct conn *c); /* kept, for the next request */
 /* A sibling gets it, with what we have read of it. False: it is still ours. */
 bool reception_give(struct reception *r, struct conn *c);
-/* May connections that wait here already be given away now? */
+/* May something be given away now that could wait here? */
 bool reception_is_generous(struct reception *r);
-/* A sibling gets what is behind the event, unless it waits here already and we are not generous. */
+/* A sibling gets what is behind the event; or it stays where it is, if we are not generous. */
 void reception_pass_on(struct reception *r, const struct epoll_event *event, bool generous);
 /* Those whose time is over are closed. */
 void reception_expire(struct reception *r);

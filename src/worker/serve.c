@@ -52,10 +52,11 @@ struct server {
 	bool abandoned; /* the master is dead */
 	enum board_wish wish;
 	uint64_t served;
-	bool conns_first; /* those that are here have waited for a new one */
-	int lucky;        /* the listener that the last connection came from; -1: none did */
-	bool asks_young;  /* it is the turn of one that had said nothing yet */
-	uint64_t asked;   /* ms: when events were asked for */
+	enum reception_source turn; /* where the last one came from, and of each the descriptor */
+	int turns[RECEPTION_CONN + 1];
+	int lucky;       /* the listener that the last connection came from; -1: none did */
+	bool asks_young; /* it is the turn of one that had said nothing yet */
+	uint64_t asked;  /* ms: when events were asked for */
 	const char *title;
 	struct reception reception;
 	struct porter porter;
@@ -191,52 +192,64 @@ static void serve_request(struct server *s, struct conn *c)
 		reception_put_back(r, c);
 }
 
-/* New connections and those that are here take turns: neither may wait for the other for ever. */
-static const enum reception_source *order_of(const struct server *s)
-{
-	static const enum reception_source usual[] = { RECEPTION_HANDOVER, RECEPTION_LISTENER,
-		RECEPTION_CONN };
-	static const enum reception_source other[] = { RECEPTION_CONN, RECEPTION_HANDOVER,
-		RECEPTION_LISTENER };
-
-	return s->conns_first ? other : usual;
-}
-
 /* The connection behind an event, if it has a request. */
 static struct conn *take(struct server *s, const struct epoll_event *event)
 {
+	enum reception_source source = reception_source(event);
 	struct conn *c = reception_connection(&s->reception, event);
 
-	if (reception_source(event) == RECEPTION_LISTENER)
+	s->turn = source;
+	s->turns[source] = reception_fd(event);
+	if (source == RECEPTION_LISTENER)
 		s->lucky = c != NULL ? reception_fd(event) : -1;
 	return c != NULL ? reception_read(&s->reception, c) : NULL;
 }
 
+/* Who had a turn comes last: handover, listeners and connections that are here, and of each the
+ * next descriptor. epoll(7) names those that are always ready in the same order. */
+static uint64_t place_of(const struct server *s, const struct epoll_event *event)
+{
+	enum reception_source source = reception_source(event);
+	unsigned sources = RECEPTION_CONN + 1;
+	uint64_t rank = (sources + source - s->turn - 1) % sources;
+
+	return (rank << 32) | (uint32_t)(reception_fd(event) - s->turns[source] - 1);
+}
+
+/* Those that bring no connection are left out. Returns how many there are. */
+static int line_up(const struct server *s, struct epoll_event *events, int count)
+{
+	int n = 0;
+
+	for (int i = 0; i < count; i++) {
+		struct epoll_event event = events[i];
+		int at = n;
+
+		if (reception_source(&event) > RECEPTION_CONN)
+			continue;
+		for (; at > 0 && place_of(s, &event) < place_of(s, &events[at - 1]); at--)
+			events[at] = events[at - 1];
+		events[at] = event;
+		n++;
+	}
+	return n;
+}
+
 /* Serves the first connection that has a request; the rest of the events is passed on before that.
  */
-static void serve_one(struct server *s, const struct epoll_event *events, int count)
+static void serve_one(struct server *s, struct epoll_event *events, int count)
 {
-	bool generous = count > 1 && reception_is_generous(&s->reception);
-	const enum reception_source *order = order_of(s);
+	struct reception *r = &s->reception;
 	struct conn *chosen = NULL;
-	enum reception_source from = RECEPTION_CONN;
-	bool waits = false;
+	int i = 0, n = line_up(s, events, count);
 
-	for (int rank = 0; rank <= RECEPTION_CONN; rank++)
-		for (int i = 0; i < count; i++) {
-			if (reception_source(&events[i]) != order[rank])
-				continue;
-			if (chosen != NULL) {
-				waits = waits || order[rank] == RECEPTION_CONN;
-				reception_pass_on(&s->reception, &events[i], generous);
-			} else {
-				chosen = take(s, &events[i]);
-				from = order[rank];
-			}
-		}
-	s->conns_first = waits && from != RECEPTION_CONN;
+	while (i < n && chosen == NULL)
+		chosen = take(s, &events[i++]);
 	if (chosen == NULL)
 		return;
+	r->left = false;
+	for (bool generous = i < n && reception_is_generous(r); i < n; i++)
+		reception_pass_on(r, &events[i], generous);
 	serve_request(s, chosen);
 }
 
@@ -250,7 +263,7 @@ static void give_up_all(struct server *s, const struct epoll_event *events, int 
 			serve_request(s, c);
 }
 
-static void handle_events(struct server *s, const struct epoll_event *events, int count)
+static void handle_events(struct server *s, struct epoll_event *events, int count)
 {
 	struct reception *r = &s->reception;
 

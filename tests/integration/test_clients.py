@@ -1,7 +1,10 @@
 """Clients that are slow, many, wrong, or in a hurry: what they get, and that nobody else waits."""
 
+import itertools
 import os
+import re
 import select
+import signal
 import socket
 import statistics
 import threading
@@ -14,6 +17,7 @@ from daemon import free_port, make, wait_for
 from load import Load
 from records import (CANT_MPX, COMPLETE, GET_VALUES, GET_VALUES_RESULT, UNKNOWN_ROLE, UNKNOWN_TYPE,
                      ask, begin, ended, head, protocol_status, read_records, record, stdout)
+from test_handover import Handover, answers, stop_worker, unread
 
 
 def echo(daemon, apps, **keys):
@@ -187,6 +191,58 @@ def test_pipelined_request_is_not_passed_over_for_ever(daemon, apps, size):
             assert protocol_status(records) == [(1, COMPLETE)] * 2
         assert load.done - before < 100
     assert not load.lost, load.lost[:3]
+
+
+@pytest.mark.root
+def test_everybody_has_a_turn(daemon, apps):
+    """What siblings gave away, two listeners and kept connections, all of them always ready."""
+    second = daemon.sock + "2"
+    echo(daemon, apps, workers=1, listen="%s %s" % (daemon.sock, second))
+    worker, = daemon.workers()
+    kept = [fcgi.Connection(daemon.sock) for _ in range(4)]
+    assert all(answers(c) for c in kept)
+    with Handover(worker) as handover:
+        stop_worker(worker)
+        waiting = {"given": [handover.give() for _ in range(4)],
+                   "first": [fcgi.Connection(daemon.sock) for _ in range(4)],
+                   "second": [fcgi.Connection(second) for _ in range(4)], "kept": kept}
+        for c in itertools.chain(*waiting.values()):
+            c.sock.sendall(fcgi.message(keep=True, SHARED="1"))
+        os.kill(worker, signal.SIGCONT)
+        turns = {}
+        for name, clients in waiting.items():
+            for c in clients:
+                answer = c.answer()[0]
+                turns[int(re.search(rb"X-Shared: (\d+)", answer).group(1))] = name
+                c.close()
+    order = [turns[n] for n in sorted(turns)]
+    assert len(order) == 16 and set(order[:6]) == set(waiting), order
+
+
+@pytest.mark.root
+def test_one_that_is_always_ready_waits_for_its_turn(daemon, apps):
+    """Its next request is there before the answer to the last: those that came before go first."""
+    echo(daemon, apps, workers=1)
+    worker, = daemon.workers()
+    gate = daemon.gate()
+    clients = [fcgi.Connection(daemon.sock) for _ in range(10)]
+    assert all(answers(c) for c in clients)
+    greedy, *others = clients
+    with Handover(worker) as handover:
+        stop_worker(worker)
+        given = [handover.give() for _ in range(14)]  # more than turns: nothing is given away
+        greedy.sock.sendall(fcgi.message(keep=True, SHARED="1", UNTIL=gate))
+        for c in given + others:
+            c.sock.sendall(fcgi.message(keep=True, SHARED="1"))
+        os.kill(worker, signal.SIGCONT)
+        wait_for(lambda: not unread(greedy.sock))
+        greedy.sock.sendall(fcgi.message(keep=True, SHARED="1"))
+        make(gate)
+        numbers = [int(re.search(rb"X-Shared: (\d+)", c.answer()[0]).group(1))
+                   for c in [*others, greedy, greedy]]
+    assert numbers[-2] == min(numbers) and numbers[-1] == max(numbers), numbers
+    for c in given + clients:
+        c.close()
 
 
 @pytest.mark.quick

@@ -131,26 +131,26 @@ def test_rest_of_a_head_that_comes_to_a_busy_worker(daemon, apps):
 
 
 @pytest.mark.root
-def test_request_that_a_busy_worker_has_read(daemon, apps):
-    """One that has been given on many times waits with a worker, unread: nothing more arrives on it.
-    """
+def test_what_a_busy_worker_has_not_taken(daemon, apps):
+    """It alone may have been woken for that: a sibling is, once the request has lasted a while."""
     echo(daemon, apps, workers=2)
     (kept, *beside), worker, others = keep(daemon, 2)
     sibling = next(pid for pid in daemon.workers() if pid != worker)
     gate = daemon.gate()
     with Handover(worker) as handover:
         stop_worker(worker), stop_worker(sibling)
-        first = handover.give(fcgi.message(b"first"))  # goes before the kept one, which then
-        kept.sock.sendall(fcgi.message(b"busy", keep=True, UNTIL=gate))  # goes before the next
-        second = handover.give(fcgi.message(b"second"), times=200)
+        given = handover.give(fcgi.message(b"given"), times=200)
+        kept.sock.sendall(fcgi.message(b"busy", keep=True, UNTIL=gate))  # its turn is the next
+        before = handover.waiting()
         os.kill(worker, signal.SIGCONT)
-        assert fcgi.body_of(first.answer()[0]) == b"first"
         wait_for(lambda: daemon.busy() == 1)
+        wait_for(lambda: handover.waiting() > before)
         os.kill(sibling, signal.SIGCONT)
-        assert fcgi.body_of(second.answer()[0]) == b"second"
+        assert fcgi.body_of(given.answer()[0]) == b"given"
+        wait_for(lambda: handover.waiting() == 0)
         make(gate)
         assert fcgi.body_of(kept.answer()[0]) == b"busy"
-    for c in [kept, first, second, *beside, *others]:
+    for c in [kept, given, *beside, *others]:
         c.close()
 
 
