@@ -319,12 +319,16 @@ static int wait_for_events(struct server *s, struct epoll_event *events, int lim
 	return reception_wait(&s->reception, events, limit);
 }
 
+/* Beside one that had said nothing yet others may not have been asked for at all. Then there is no
+ * more luck: newcomers that speak in time, one after the other, would hide everything else. */
 static int next_events(struct server *s, struct epoll_event *events)
 {
 	if (try_luck(s, events))
 		return 1;
+	bool had_young = s->reception.youth.conn != NULL;
 	int n = wait_for_events(s, events, -1);
-	s->asked = clock_ms();
+	if (!had_young)
+		s->asked = clock_ms();
 	return n;
 }
 

@@ -80,6 +80,34 @@ def test_worker_does_not_wait_for_silent_newcomers_again_and_again(daemon):
 
 
 @pytest.mark.quick
+def test_newcomers_that_speak_in_time_do_not_hide_others(daemon, apps):
+    """One that has said nothing yet, then a longer request, and so on, at one address: each speaks
+    just before it would be waited for, so that nothing else would ever be looked at."""
+    other = daemon.dir + "/other.sock"
+    echo(daemon, apps, workers=1, listen=daemon.sock + " " + other, listen_mode="0666")
+    gate = daemon.gate()
+    first, *clients = [fcgi.Connection(daemon.sock) for _ in range(41)]
+    first.sock.sendall(fcgi.message(UNTIL=gate))
+    wait_for(lambda: daemon.busy() == 1)
+    silent, longer = clients[::2], clients[1::2]
+    for c in longer:
+        c.sock.sendall(fcgi.message(SLEEP_MS="20"))
+    make(gate)
+    first.answer()
+    with fcgi.Connection(other) as c:
+        c.sock.sendall(fcgi.message(b"other"))
+        for turns, s in enumerate(silent):
+            wait_for(lambda: not unread(longer[turns].sock))  # pylint: disable=cell-var-from-loop
+            s.request()
+            if select.select([c.sock], [], [], 0)[0]:
+                break
+        assert fcgi.body_of(c.answer()[0]) == b"other"
+    assert turns < 5
+    for c in [first, *clients]:
+        c.close()
+
+
+@pytest.mark.quick
 def test_trickling_parameters_end_by_receive_timeout(daemon):
     """However fast the bytes come: the whole head has one time."""
     daemon.write(daemon.pool(workers=1, receive_timeout="300ms"))
