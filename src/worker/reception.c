@@ -317,12 +317,12 @@ static void hold_on(struct reception *r, struct conn *c)
 }
 
 /* One that was given away waits still: then all are busy, and would only push them to and fro. */
-bool reception_is_generous(struct reception *r)
+bool reception_is_generous(struct reception *r, bool slow)
 {
 	uint64_t more = (clock_ms() - r->gifts_at) / GIFT_MS;
 
 	r->gifts_at += more * GIFT_MS;
-	r->gifts = more < GIFTS_MOST - r->gifts ? r->gifts + (unsigned)more : GIFTS_MOST;
+	r->gifts = slow || more > GIFTS_MOST - r->gifts ? GIFTS_MOST : r->gifts + (unsigned)more;
 	return r->gifts > 0 && !kept_is_waiting(r->job->handover[0]);
 }
 

@@ -34,6 +34,7 @@ static struct stream_pipe stream;
 static char **environment; /* of the request; grows */
 static size_t environment_room;
 static uint64_t began; /* us */
+static uint64_t took;  /* us, the last one */
 static struct accesslog *access_log;
 
 /* For the signal handler alone: the request in hand. */
@@ -233,6 +234,7 @@ static void account_for(const struct board_seat *seat)
 
 		accesslog_write(access_log, &facts);
 	}
+	took = sum.us;
 	board_end(seat, &sum);
 }
 
@@ -268,4 +270,9 @@ enum request_end request_serve(const struct preforkd_app *app, const struct boar
 		conn_close(conn);
 	account_for(seat);
 	return end;
+}
+
+uint64_t request_us(void)
+{
+	return took;
 }

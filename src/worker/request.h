@@ -30,5 +30,7 @@ enum request_end {
 /* What is left of the input belongs to what follows. */
 enum request_end request_serve(const struct preforkd_app *app, const struct board_seat *seat,
 	struct conn *conn, struct conn_input *input);
+/* How long the last one took. */
+uint64_t request_us(void);
 
 #endif

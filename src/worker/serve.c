@@ -39,6 +39,7 @@
 #define LEAVE_MS 2000   /* for the connections that nobody else can have */
 #define NEAR_PERCENT 90 /* of max-memory */
 #define LUCK_MS 2       /* without a look at events */
+#define SLOW_US 1000    /* many times what it costs to give a connection away */
 #define ORPHAN_SIGNAL SIGRTMIN
 
 static_assert(PREFORKD_APP_SHARED == BOARD_SHARED_CELLS, "what modules are promised is there");
@@ -52,6 +53,7 @@ struct server {
 	bool abandoned; /* the master is dead */
 	enum board_wish wish;
 	uint64_t served;
+	unsigned slow; /* requests in a row; one can be by chance, where processors are short */
 	enum reception_source turn; /* where the last one came from, and of each the descriptor */
 	int turns[RECEPTION_CONN + 1];
 	int lucky;       /* the listener that the last connection came from; -1: none did */
@@ -183,6 +185,7 @@ static void serve_request(struct server *s, struct conn *c)
 	porter_begin(&s->porter);
 	enum request_end end = request_serve(s->app, s->seat, c, &r->input);
 	porter_end(&s->porter);
+	s->slow = request_us() >= SLOW_US ? s->slow + 1 : 0;
 	note_end(s);
 	if (end == REQUEST_SHUT)
 		reception_linger(r, c);
@@ -248,7 +251,7 @@ static void serve_one(struct server *s, struct epoll_event *events, int count)
 	if (chosen == NULL)
 		return;
 	r->left = false;
-	for (bool generous = i < n && reception_is_generous(r); i < n; i++)
+	for (bool generous = i < n && reception_is_generous(r, s->slow > 1); i < n; i++)
 		reception_pass_on(r, &events[i], generous);
 	serve_request(s, chosen);
 }

@@ -74,10 +74,10 @@ def test_busy_worker_holds_nobody_up(daemon, apps):
             c.close()
 
 
-def wave(clients):
+def wave(clients, **params):
     """All ask at once. The pids of the workers that answered."""
     for c in clients:
-        c.sock.sendall(fcgi.message(b"abc", keep=True, PID="1"))
+        c.sock.sendall(fcgi.message(b"abc", keep=True, PID="1", **params))
     return [pid_in(c.answer()[0]) for c in clients]
 
 
@@ -109,6 +109,23 @@ def test_kept_connections_are_shared_out(daemon, apps):
     assert set(wave(clients)) == {first}
     os.kill(second, signal.SIGCONT)
     wait_for(lambda: wave(clients).count(second) >= 4)
+    for c in clients:
+        c.close()
+
+
+@pytest.mark.quick
+def test_requests_that_take_a_while_are_shared_out_at_once(daemon, apps):
+    """One worker has all connections, and all ask: too short for the porter, too long to wait behind.
+    """
+    echo(daemon, apps, workers=4)
+    first, *siblings = daemon.workers()
+    for pid in siblings:
+        stop_worker(pid)
+    clients = [fcgi.Connection(daemon.sock) for _ in range(80)]
+    assert set(wave(clients)) == {first}
+    for pid in siblings:
+        os.kill(pid, signal.SIGCONT)
+    assert wave(clients, SLEEP_MS="3").count(first) <= 40
     for c in clients:
         c.close()
 
