@@ -8,8 +8,8 @@
 #include <sys/time.h>
 
 #define MOMENT_MS 1
-#define TRUST_MOST 32
-#define TRUST_LOST 16
+#define TRUST_MOST 1024
+#define TRUST_LOST 512
 
 void youth_init(struct youth *youth)
 {

@@ -4,8 +4,8 @@
  * The client of a new connection writes at the same time as we accept, and a set of events would
  * cost three system calls. So it stays out of the set while there are others to be taken, and is
  * then given a moment. Over TCP its first bytes take longer: where nobody else waits here, it has
- * that moment at once. One that says nothing costs the whole moment, and the trust that many others
- * have earned: silent ones hold nobody.
+ * that moment at once. One that says nothing costs the whole moment, which is what it saves with
+ * some hundred others, and the trust that these have earned: silent ones hold nobody.
  */
 #ifndef PREFORKD_YOUTH_H
 #define PREFORKD_YOUTH_H

@@ -63,15 +63,17 @@ def seconds_to_ask(address):
     return time.monotonic() - began
 
 
-def test_worker_does_not_wait_for_silent_newcomers_again_and_again(daemon):
+@pytest.mark.parametrize("between", [1, 24])
+def test_worker_does_not_wait_for_silent_newcomers_again_and_again(daemon, between):
     """Over TCP the first bytes of a connection have a moment; many that say nothing cost no more than
-    a few of them. Requests behind one that is silent, beside requests that have the worker alone."""
+    a few of them, though others speak at once between them. Requests behind one that is silent, beside
+    requests that have the worker alone."""
     address = "127.0.0.1:%d" % free_port()
     daemon.write(daemon.pool(listen=address, workers=1))
     daemon.start()
     alone, behind = [], []
     for _ in range(60):
-        alone.append(seconds_to_ask(address))
+        alone += [seconds_to_ask(address) for _ in range(between)]
         with fcgi.connect(address) as silent:
             behind.append(seconds_to_ask(address))
             silent.shutdown(socket.SHUT_WR)
