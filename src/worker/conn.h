@@ -24,7 +24,7 @@ struct conn_input {
 };
 
 enum conn_list {
-	CONN_PENDING, /* more bytes are here than have been parsed */
+	CONN_PENDING, /* more bytes are here, or in the kernel, than have been parsed */
 	CONN_KEPT,    /* had a request, waits for the next */
 	CONN_HEAD,    /* its first request, or a part of one */
 	CONN_LINGERS, /* has an answer to read, and is then closed */

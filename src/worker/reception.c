@@ -307,13 +307,17 @@ struct conn *reception_connection(struct reception *r, const struct epoll_event 
 	}
 }
 
-/* Stays as it is, with what has arrived. */
+/* Stays here, with what has arrived. Where nothing of a request has been read yet it joins those
+ * that wait for their turn: the set shows a few at a time, and could leave out the same for ever.
+ */
 static void hold_on(struct reception *r, struct conn *c)
 {
-	if (c->list != CONN_NOWHERE)
-		hold(r, c, c->list);
-	else
+	bool is_asleep = c->list == CONN_KEPT || c->list == CONN_HEAD;
+
+	if (c->list == CONN_NOWHERE)
 		hold(r, c, c->raw_unread ? CONN_PENDING : list_of(c));
+	else if (is_asleep && conn_is_idle(c))
+		hold(r, c, CONN_PENDING);
 }
 
 /* One that was given away waits still: then all are busy, and would only push them to and fro. */
@@ -331,16 +335,17 @@ bool reception_is_generous(struct reception *r, bool slow)
 void reception_pass_on(struct reception *r, const struct epoll_event *event, bool generous)
 {
 	bool is_conn = reception_source(event) == RECEPTION_CONN;
+	bool goes = generous && r->gifts > 0;
 
-	if (!generous || r->gifts == 0) {
-		r->left = r->left || !is_conn;
+	if (!goes && !is_conn) {
+		r->left = true;
 		return;
 	}
 	struct conn *c = is_conn ? crowd_find(&r->crowd, reception_fd(event))
 				 : reception_connection(r, event);
 	if (c == NULL)
 		return;
-	if (c->given >= GIVEN_MOST || !reception_give(r, c))
+	if (!goes || c->given >= GIVEN_MOST || !reception_give(r, c))
 		hold_on(r, c);
 	else
 		r->gifts--;
@@ -414,7 +419,7 @@ void reception_expire(struct reception *r)
 		reception_drop(r, c);
 }
 
-/* What has been read before is an event as well. */
+/* What waits for its turn is an event as well. */
 static int add_pending(const struct reception *r, struct epoll_event *events, int n)
 {
 	const struct conn *pending = crowd_first(&r->crowd, CONN_PENDING);

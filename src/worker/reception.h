@@ -78,8 +78,8 @@ void reception_linger(struct reception *r, struct conn *c);
 void reception_put_back(struct reception *r, struct conn *c); /* kept, for the next request */
 /* A sibling gets it, with what we have read of it. False: it is still ours. */
 bool reception_give(struct reception *r, struct conn *c);
-/* May something be given away now that could wait here? slow: requests are, so that it is worth more
- * than it costs. */
+/* May something be given away now that could wait here? slow: requests are, so that it is worth
+ * more than it costs. */
 bool reception_is_generous(struct reception *r, bool slow);
 /* A sibling gets what is behind the event; or it stays where it is, if we are not generous. */
 void reception_pass_on(struct reception *r, const struct epoll_event *event, bool generous);

@@ -54,8 +54,9 @@ struct server {
 	enum board_wish wish;
 	uint64_t served;
 	unsigned slow; /* requests in a row; one can be by chance, where processors are short */
-	enum reception_source turn; /* where the last one came from, and of each the descriptor */
-	int turns[RECEPTION_CONN + 1];
+	enum reception_source turn;      /* where the last one came from */
+	uint64_t turns[CONF_LISTEN_MAX]; /* of each listener, when it was asked last; as a number */
+	uint64_t last_turn;
 	int lucky;       /* the listener that the last connection came from; -1: none did */
 	bool asks_young; /* it is the turn of one that had said nothing yet */
 	uint64_t asked;  /* ms: when events were asked for */
@@ -195,32 +196,47 @@ static void serve_request(struct server *s, struct conn *c)
 		reception_put_back(r, c);
 }
 
+static uint64_t *turn_of(struct server *s, int listener)
+{
+	size_t i = 0;
+
+	while (i + 1 < s->job->listener_count && s->job->listeners[i] != listener)
+		i++;
+	return &s->turns[i];
+}
+
 /* The connection behind an event, if it has a request. */
 static struct conn *take(struct server *s, const struct epoll_event *event)
 {
-	enum reception_source source = reception_source(event);
 	struct conn *c = reception_connection(&s->reception, event);
 
-	s->turn = source;
-	s->turns[source] = reception_fd(event);
-	if (source == RECEPTION_LISTENER)
+	s->turn = reception_source(event);
+	if (s->turn == RECEPTION_LISTENER) {
 		s->lucky = c != NULL ? reception_fd(event) : -1;
+		*turn_of(s, reception_fd(event)) = ++s->last_turn;
+	}
 	return c != NULL ? reception_read(&s->reception, c) : NULL;
 }
 
-/* Who had a turn comes last: handover, listeners and connections that are here, and of each the
- * next descriptor. epoll(7) names those that are always ready in the same order. */
-static uint64_t place_of(const struct server *s, const struct epoll_event *event)
+/* Who had a turn comes last: handover, listeners and connections that are here; and of the
+ * listeners each, since epoll(7) names those that are always ready in the same order. Connections
+ * have a queue. */
+static uint64_t place_of(struct server *s, const struct epoll_event *event)
 {
+	const struct conn *first = crowd_first(&s->reception.crowd, CONN_PENDING);
 	enum reception_source source = reception_source(event);
 	unsigned sources = RECEPTION_CONN + 1;
-	uint64_t rank = (sources + source - s->turn - 1) % sources;
+	uint64_t rank = (sources + source - s->turn - 1) % sources, behind = 0;
 
-	return (rank << 32) | (uint32_t)(reception_fd(event) - s->turns[source] - 1);
+	if (source == RECEPTION_LISTENER)
+		behind = *turn_of(s, reception_fd(event));
+	else if (source == RECEPTION_CONN)
+		behind = first == NULL || first->fd != reception_fd(event);
+	return (rank << 62) | behind;
 }
 
 /* Those that bring no connection are left out. Returns how many there are. */
-static int line_up(const struct server *s, struct epoll_event *events, int count)
+static int line_up(struct server *s, struct epoll_event *events, int count)
 {
 	int n = 0;
 

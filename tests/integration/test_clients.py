@@ -223,6 +223,35 @@ def test_pipelined_request_is_not_passed_over_for_ever(daemon, apps, size):
     assert not load.lost, load.lost[:3]
 
 
+@pytest.mark.quick
+@pytest.mark.parametrize("count", [31, 60])
+def test_kept_connections_have_their_turn(daemon, apps, count):
+    """All of them always have a request waiting, more than a look at events shows at once."""
+    echo(daemon, apps, workers=1)
+    message = fcgi.message(keep=True, SLEEP_MS="1")
+    asked = {}
+    for _ in range(count):
+        c = fcgi.Connection(daemon.sock)
+        c.request(keep=True)
+        asked[c.sock] = (c, 0)
+    for s in asked:
+        s.sendall(message)
+    served = longest = 0
+    while served < 20 * count:
+        for s in select.select(list(asked), [], [], 10)[0]:
+            c, since = asked[s]
+            c.answer()
+            served += 1
+            longest = max(longest, served - since)
+            s.setblocking(True)
+            s.sendall(message)
+            asked[s] = (c, served)
+    longest = max(longest, *(served - since for _, since in asked.values()))
+    assert longest < 5 * count
+    for s in asked:
+        s.close()
+
+
 @pytest.mark.root
 def test_everybody_has_a_turn(daemon, apps):
     """What siblings gave away, two listeners and kept connections, all of them always ready."""
