@@ -13,7 +13,8 @@ import fcgi
 from daemon import free_port, make, wait_for
 from load import Load
 from records import (CANT_MPX, COMPLETE, GET_VALUES, GET_VALUES_RESULT, UNKNOWN_ROLE, UNKNOWN_TYPE,
-                     ask, begin, ended, head, protocol_status, read_records, record, stdout)
+                     ask, begin, ended, head, is_whole_answer, protocol_status, read_records,
+                     record, stdout)
 
 
 def echo(daemon, apps, **keys):
@@ -134,7 +135,7 @@ def test_max_head(daemon, apps):
             s.sendall(data)
             records = read_records(s)
             assert stdout(records).startswith(b"Status: 431 "), records
-            assert protocol_status(records) == [(1, COMPLETE)]
+            assert protocol_status(records) == [(1, COMPLETE)] and is_whole_answer(records)
     daemon.wait_log("more than 4096 bytes of parameters was refused, see max-head")
     assert stdout(ask(daemon.sock, fits)).startswith(b"Content-Type: application/octet-stream")
 
