@@ -124,6 +124,7 @@ bool conn_next(struct conn *c, struct conn_input *input)
 {
 	fcgi_forget(&c->fcgi);
 	c->head_length = 0;
+	c->head_due = 0;
 	drop_raw(c);
 	c->raw_lost = !fcgi_is_fresh(&c->fcgi);
 	size_t left = input->length - input->at;

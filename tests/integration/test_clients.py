@@ -97,6 +97,45 @@ def test_trickling_parameters_end_by_receive_timeout(daemon):
     assert fcgi.number(daemon.sock) == 1
 
 
+@pytest.mark.quick
+def test_trickling_parameters_that_go_round_end_by_receive_timeout(daemon, apps):
+    """All workers are busy, and each byte brings the connection to another of them: it has one time."""
+    echo(daemon, apps, workers=2, receive_timeout="500ms")
+    with Load(3, lambda _: fcgi.get(daemon.sock, SLEEP_MS="60")), fcgi.connect(daemon.sock) as s:
+        began = time.monotonic()
+
+        def closed():
+            try:
+                s.sendall(record(fcgi.PARAMS, b"\1\0a"))
+            except OSError:
+                return True
+            return is_closed(s)
+        s.sendall(begin())
+        wait_for(closed)
+        assert 0.4 < time.monotonic() - began < 5
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("kept", [False, True])
+def test_request_that_comes_in_time_to_a_busy_worker(daemon, apps, kept):
+    """keepalive-timeout or receive-timeout passes while nobody can read it; it is answered."""
+    echo(daemon, apps, workers=1, receive_timeout="300ms", keepalive_timeout="300ms")
+    gate, whole = daemon.gate(), fcgi.message(b"abc", keep=True)
+    with fcgi.Connection(daemon.sock) as c, fcgi.Connection(daemon.sock) as busy:
+        if kept:
+            c.request(b"x", keep=True)
+        else:
+            c.sock.sendall(whole[:30])
+            whole = whole[30:]
+        busy.sock.sendall(fcgi.message(UNTIL=gate))
+        wait_for(lambda: daemon.busy() == 1)
+        c.sock.sendall(whole)
+        time.sleep(0.5)  # its time is over
+        make(gate)
+        assert fcgi.body_of(c.answer()[0]) == b"abc"
+        busy.answer()
+
+
 def test_pause_in_the_body_ends_by_receive_timeout(daemon, apps):
     """The application sees a body that is cut, and the connection is closed."""
     echo(daemon, apps, workers=1, receive_timeout="300ms")
