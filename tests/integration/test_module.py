@@ -1,19 +1,15 @@
 """Modules: an application behind preforkd_app.h, in workers that lose no request when they go."""
 
-import contextlib
 import os
 import re
 import signal
-import socket
 import threading
-import time
 
 import pytest
 
 import fcgi
 from daemon import IS_ROOT, children, free_port, make, often, status, title, wait_for
 from load import Load, echo
-from records import ended, head, read_records, record
 
 
 def module(daemon, apps, args="", **keys):
@@ -82,67 +78,6 @@ def test_unread_body_is_no_trouble(daemon, apps):
             for _ in range(5):
                 assert c.request(body, keep=True, NOREAD="1")[0].endswith(b"\r\n\r\n")
                 assert fcgi.body_of(c.request(b"abc", keep=True)[0]) == b"abc"
-
-
-def seen(sock):
-    """The records that are here, and stay to be read."""
-    try:
-        data = sock.recv(65536, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return []
-    found = []
-    while len(data) >= 8:
-        found.append((data[1], data[8:8 + int.from_bytes(data[4:6], "big")]))
-        data = data[8 + len(found[-1][1]) + data[6]:]
-    return found
-
-
-def begun(address, keep):
-    """A connection with a request whose body is not read, and does not end."""
-    s = fcgi.connect(address)
-    s.sendall(head(keep=keep, NOREAD="1", CONTENT_LENGTH="1000000000"))
-    return s
-
-
-@pytest.mark.parametrize("family", ["unix", "tcp"])
-@pytest.mark.parametrize("keep", [False, True])
-def test_unread_body_that_comes_slowly(daemon, apps, family, keep):
-    """The client gets its answer, and the connection ends: it holds no worker, and does not stay."""
-    address = daemon.sock if family == "unix" else "127.0.0.1:%d" % free_port()
-    module(daemon, apps, workers=1, listen=address)
-    piece = record(fcgi.STDIN, b"x" * 100)
-    with begun(address, keep) as s:
-        def answered():
-            s.sendall(piece)
-            return len(seen(s)) > 0 and seen(s)[-1][0] == fcgi.END
-
-        def closed():
-            try:
-                s.sendall(piece)
-                return False
-            except OSError:
-                return True
-        wait_for(answered)
-        s.sendall(piece * 20)  # a closed connection would be reset by that, and the answer lost
-        assert fcgi.body_of(fcgi.get(address, b"next")) == b"next"
-        began = time.monotonic()
-        assert read_records(s)[-1][0] == fcgi.END
-        assert time.monotonic() - began < 1.5  # the end is told before the connection is closed
-        wait_for(closed)
-
-
-@pytest.mark.parametrize("keep", [False, True])
-def test_unread_body_without_end(daemon, apps, keep):
-    """As fast as it can be sent: the answer comes, and after many megabytes the connection is closed."""
-    module(daemon, apps, workers=1)
-    sent, piece = 0, record(fcgi.STDIN, bytes(65535)) * 16
-    with begun(daemon.sock, keep) as s:
-        with contextlib.suppress(OSError):
-            while sent < 1 << 30:
-                sent += s.send(piece[sent % len(piece):])
-        assert 64 << 20 < sent < 256 << 20
-        assert read_records(s, ended)[-1][0] == fcgi.END
-    assert fcgi.body_of(fcgi.get(daemon.sock, b"next")) == b"next"
 
 
 @pytest.mark.parametrize("family", ["unix", "tcp"])
