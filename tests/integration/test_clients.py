@@ -1,5 +1,6 @@
 """Clients that are slow, many, wrong, or in a hurry: what they get, and that nobody else waits."""
 
+import errno
 import os
 import select
 import socket
@@ -142,7 +143,8 @@ def test_pause_in_the_body_ends_by_receive_timeout(daemon, apps):
     with fcgi.connect(daemon.sock) as s:
         s.sendall(head(keep=True, CONTENT_LENGTH="100") + record(fcgi.STDIN, b"half"))
         records = read_records(s)  # to its close
-    assert b"X-Error: " in stdout(records) and stdout(records).endswith(b"half")
+    assert b"X-Error: %d\r\n" % errno.ETIMEDOUT in stdout(records)
+    assert stdout(records).endswith(b"half")
     assert fcgi.body_of(fcgi.get(daemon.sock, b"x")) == b"x"
 
 
@@ -305,7 +307,7 @@ def test_client_that_leaves_within_its_body(daemon, apps):
     with fcgi.connect(daemon.sock) as s:
         s.sendall(head(CONTENT_LENGTH="100") + record(fcgi.STDIN, b"half"))
         s.shutdown(socket.SHUT_WR)
-        assert b"X-Error: " in stdout(read_records(s))
+        assert b"X-Error: %d\r\n" % errno.ECONNRESET in stdout(read_records(s))
     assert fcgi.body_of(fcgi.get(daemon.sock, b"x")) == b"x"
 
 
@@ -389,6 +391,18 @@ def test_slow_reader_gets_all(daemon, apps):
         s.sendall(fcgi.message(body))
         time.sleep(0.3)  # until the socket is full
         assert fcgi.body_of(stdout(read_records(s))) == body
+
+
+def test_half_of_the_descriptors_is_for_connections(daemon):
+    """Whatever max-connections says."""
+    daemon.write(daemon.pool(workers=1, limit_nofile=40))
+    daemon.start()
+    silent = [fcgi.connect(daemon.sock) for _ in range(40)]
+    wait_for(lambda: sum(is_closed(s) for s in silent) == 20)
+    assert fcgi.number(daemon.sock) == 1
+    wait_for(lambda: sum(is_closed(s) for s in silent) == 21)
+    for s in silent:
+        s.close()
 
 
 @pytest.mark.quick

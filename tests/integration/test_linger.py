@@ -2,6 +2,7 @@
 nobody waits for it."""
 
 import contextlib
+import select
 import socket
 import time
 
@@ -19,11 +20,8 @@ def module(daemon, apps, **keys):
 
 def seen(sock):
     """The records that are here, and stay to be read."""
-    try:
-        data = sock.recv(65536, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return []
-    found = []
+    readable, _, _ = select.select([sock], [], [], 0)
+    data, found = sock.recv(65536, socket.MSG_PEEK) if readable else b"", []
     while len(data) >= 8:
         found.append((data[1], data[8:8 + int.from_bytes(data[4:6], "big")]))
         data = data[8 + len(found[-1][1]) + data[6]:]
