@@ -13,6 +13,7 @@ import pytest
 
 import fcgi
 from daemon import make, sockets, status, wait_for
+from records import GET_VALUES, read_records, record, stdout
 
 SIOCOUTQ = 0x5411
 
@@ -132,6 +133,22 @@ def test_head_in_hand_at_max_requests(daemon, apps, size):
         answer = c.answer()[0]
     assert fcgi.body_of(answer) == b"body"
     assert (pid_in(answer) == worker) == (size > 32768)
+
+
+def test_head_in_hand_with_a_question_that_was_answered(daemon, apps):
+    """It stays with the worker that has answered: another would read the question again."""
+    echo(daemon, apps, workers=1, max_requests=20)
+    worker = daemon.workers()[0]
+    whole = fcgi.message(b"body", PID="1")
+    with fcgi.connect(daemon.sock) as s:
+        s.sendall(whole[:16] + record(GET_VALUES, request=0) + whole[16:30])
+        s.recv(8)  # the header of an answer without values
+        while pid_in(fcgi.get(daemon.sock, PID="1")) == worker:
+            pass
+        s.sendall(whole[30:])
+        records = read_records(s)
+    assert [kind for kind, _, _ in records] == [fcgi.STDOUT, fcgi.STDOUT, fcgi.END]
+    assert pid_in(stdout(records)) == worker
 
 
 @pytest.mark.root
