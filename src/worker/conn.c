@@ -124,6 +124,7 @@ bool conn_next(struct conn *c, struct conn_input *input)
 {
 	fcgi_forget(&c->fcgi);
 	c->head_length = 0;
+	c->head_due = 0;
 	drop_raw(c);
 	c->raw_lost = !fcgi_is_fresh(&c->fcgi);
 	size_t left = input->length - input->at;
@@ -140,16 +141,13 @@ static bool answer(const struct conn *c, const uint8_t *bytes, size_t length)
 
 static enum conn_state refuse_head(const struct conn *c, size_t max_head)
 {
-	uint8_t bytes[FCGI_HEADER + sizeof(TOO_LARGE) + FCGI_END_SIZE];
-	size_t length = sizeof(TOO_LARGE) - 1;
+	uint8_t bytes[sizeof(TOO_LARGE) + FCGI_ANSWER_MORE];
+	size_t length = fcgi_put_answer(bytes, c->fcgi.id, TOO_LARGE, sizeof(TOO_LARGE) - 1, 0);
 
 	fprintf(stderr,
 		"a request with more than %zu bytes of parameters was refused, see max-head\n",
 		max_head);
-	fcgi_put_header(bytes, FCGI_STDOUT, c->fcgi.id, length);
-	memcpy(bytes + FCGI_HEADER, TOO_LARGE, length);
-	fcgi_put_end(bytes + FCGI_HEADER + length, c->fcgi.id, 0, FCGI_REQUEST_COMPLETE);
-	return answer(c, bytes, FCGI_HEADER + length + FCGI_END_SIZE) ? CONN_SHUT : CONN_OVER;
+	return answer(c, bytes, length) ? CONN_SHUT : CONN_OVER;
 }
 
 /* And room for the NUL that ends the last parameter. */

@@ -37,10 +37,12 @@ struct conn {
 	int fd;              /* -1: closed */
 	enum conn_list list; /* of the crowd */
 	uint64_t deadline;   /* ms of the monotonic clock; 0: none */
-	bool watched;        /* in the epoll set */
-	bool remote;         /* its bytes come over TCP */
-	uint8_t given;       /* how often by siblings, since its last request */
-	uint32_t requests;   /* that it has brought: it is kept open after the first */
+	uint64_t
+		head_due; /* ms: when its head must be whole, whoever has it; 0: it has not begun */
+	bool watched;     /* in the epoll set */
+	bool remote;      /* its bytes come over TCP */
+	uint8_t given;    /* how often by siblings, since its last request */
+	uint32_t requests; /* that it has brought: it is kept open after the first */
 	struct fcgi fcgi;
 	uint8_t *head; /* content of FCGI_PARAMS; owned */
 	size_t head_length, head_room;

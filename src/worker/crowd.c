@@ -34,6 +34,34 @@ static bool make_room(struct crowd *crowd, int fd)
 	return true;
 }
 
+/* A head has one time, whoever reads it. If that is over, it waits for its turn to be read. */
+static uint64_t deadline_of(
+	const struct crowd *crowd, struct conn *c, enum conn_list list, uint64_t now)
+{
+	uint64_t end = crowd->patience[list] > 0 ? now + crowd->patience[list] : 0;
+
+	if (list == CONN_KEPT)
+		c->head_due = 0;
+	if (list != CONN_HEAD)
+		return end;
+	if (c->head_due == 0)
+		c->head_due = end;
+	return c->head_due > now && c->head_due < end ? c->head_due : end;
+}
+
+/* Mostly at the end. */
+static void insert(struct crowd *crowd, struct conn *c)
+{
+	struct conn *before = TAILQ_LAST(&crowd->lists[c->list], crowd_list);
+
+	while (before != NULL && before->deadline > c->deadline)
+		before = TAILQ_PREV(before, crowd_list, link);
+	if (before != NULL)
+		TAILQ_INSERT_AFTER(&crowd->lists[c->list], before, c, link);
+	else
+		TAILQ_INSERT_HEAD(&crowd->lists[c->list], c, link);
+}
+
 bool crowd_put(struct crowd *crowd, struct conn *c, enum conn_list list, uint64_t now)
 {
 	if (c->list == list)
@@ -44,8 +72,8 @@ bool crowd_put(struct crowd *crowd, struct conn *c, enum conn_list list, uint64_
 	crowd->by_fd[c->fd] = c;
 	crowd->count++;
 	c->list = list;
-	c->deadline = crowd->patience[list] > 0 ? now + crowd->patience[list] : 0;
-	TAILQ_INSERT_TAIL(&crowd->lists[list], c, link);
+	c->deadline = deadline_of(crowd, c, list, now);
+	insert(crowd, c);
 	return true;
 }
 

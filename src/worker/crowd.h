@@ -1,9 +1,9 @@
 /*
  * crowd: all connections of a worker that are not being served, and when their patience ends.
  *
- * Three lists, each in the order of its deadlines, since all in a list have the same time: kept
- * ones without a request, those whose head is not whole, and those that still have to read an
- * answer. Makes no system call but the close.
+ * Three lists, each in the order of its deadlines: kept ones without a request, those whose head is
+ * not whole, and those that still have to read an answer. All in a list have the same time, but a
+ * head that a sibling has begun to read has what is left of it. Makes no system call but the close.
  */
 #ifndef PREFORKD_CROWD_H
 #define PREFORKD_CROWD_H
@@ -25,7 +25,8 @@ struct crowd {
 
 void crowd_init(struct crowd *crowd, uint64_t head_ms, uint64_t kept_ms);
 
-/* Puts it at the end of a list; one that is in it already stays where it is. False: no memory. */
+/* Puts it in a list, by its deadline; one that is in it already stays where it is. False: no
+ * memory. */
 bool crowd_put(struct crowd *crowd, struct conn *c, enum conn_list list, uint64_t now);
 /* Not in any list any more; now the caller's. */
 void crowd_take(struct crowd *crowd, struct conn *c);

@@ -42,6 +42,18 @@ void fcgi_put_end(
 	out[FCGI_HEADER + 4] = (uint8_t)status;
 }
 
+size_t fcgi_put_answer(
+	uint8_t *out, uint16_t id, const char *text, size_t length, uint32_t app_status)
+{
+	uint8_t *end = out + FCGI_HEADER + length;
+
+	fcgi_put_header(out, FCGI_STDOUT, id, length);
+	memcpy(out + FCGI_HEADER, text, length);
+	fcgi_put_header(end, FCGI_STDOUT, id, 0);
+	fcgi_put_end(end + FCGI_HEADER, id, app_status, FCGI_REQUEST_COMPLETE);
+	return length + FCGI_ANSWER_MORE;
+}
+
 static void say(struct fcgi_event *event, enum fcgi_event_kind kind)
 {
 	event->kind = kind;

@@ -16,6 +16,7 @@
 #define FCGI_HEADER 8
 #define FCGI_CONTENT_MAX 65535
 #define FCGI_END_SIZE 16 /* bytes of an FCGI_END_REQUEST */
+#define FCGI_ANSWER_MORE (2 * FCGI_HEADER + FCGI_END_SIZE)
 #define FCGI_REPLY_MAX 96
 
 enum fcgi_type {
@@ -101,6 +102,10 @@ size_t fcgi_rest(const struct fcgi *f);
 void fcgi_put_header(uint8_t out[FCGI_HEADER], enum fcgi_type type, uint16_t id, size_t content);
 void fcgi_put_end(
 	uint8_t out[FCGI_END_SIZE], uint16_t id, uint32_t app_status, enum fcgi_status status);
+/* A whole answer: the text as FCGI_STDOUT, its end, and the end of the request. out has room for
+ * FCGI_ANSWER_MORE bytes beside the text. How many there are. Safe in a signal handler. */
+size_t fcgi_put_answer(
+	uint8_t *out, uint16_t id, const char *text, size_t length, uint32_t app_status);
 
 /* Turns the name-value pairs that are the content of a whole FCGI_PARAMS stream into "NAME=VALUE"
  * strings, in place. There must be room for one more byte, and in list for fcgi_most_pairs(). How

@@ -14,11 +14,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* What is said of the connection. */
+#include "common/clock.h"
+
+#define LEFT_MS 8 /* the unit of what is left; 24 bits hold more than receive-timeout can be */
+#define LEFT_MOST 0xffffffu
+
+/* What is said of the connection. left: 0 of a head that has not begun, and of one that a worker of
+ * the version before an upgrade gives away; else one more than is left. */
 struct note {
 	uint32_t requests;
-	uint8_t times;
-	uint8_t none[3];
+	uint32_t times : 8, left : 24;
 };
 
 /* Some bytes must travel along even where nothing has been read, and the descriptor needs room that
@@ -58,12 +63,28 @@ bool kept_is_waiting(int handover)
 	return ioctl(handover, SIOCOUTQ, &bytes) != 0 || bytes > 0;
 }
 
+static uint32_t left_until(uint64_t due)
+{
+	uint64_t now = due > 0 ? clock_ms() : 0, left = due > now ? (due - now) / LEFT_MS : 0;
+
+	if (due == 0)
+		return 0;
+	return left < LEFT_MOST ? (uint32_t)left + 1 : LEFT_MOST;
+}
+
+static uint64_t due_after(uint32_t left)
+{
+	return left > 0 ? clock_ms() + (uint64_t)(left - 1) * LEFT_MS : 0;
+}
+
 bool kept_send(int handover, int fd, const struct kept_parcel *parcel)
 {
 	struct letter p;
 
 	wrap(&p, parcel);
-	p.note = (struct note){ .requests = parcel->requests, .times = parcel->times };
+	p.note = (struct note){ .requests = parcel->requests,
+		.times = parcel->times,
+		.left = left_until(parcel->head_due) & LEFT_MOST };
 	struct cmsghdr *header = CMSG_FIRSTHDR(&p.msg);
 	header->cmsg_level = SOL_SOCKET;
 	header->cmsg_type = SCM_RIGHTS;
@@ -114,6 +135,7 @@ int kept_receive(int handover, struct kept_parcel *parcel)
 	}
 	parcel->times = p.note.times;
 	parcel->requests = p.note.requests;
+	parcel->head_due = due_after(p.note.left);
 	parcel->length = (size_t)n - sizeof(p.note);
 	return fd;
 }

@@ -20,6 +20,7 @@ bool kept_is_waiting(int handover);
 struct kept_parcel {
 	uint8_t times;     /* that it has been given away */
 	uint32_t requests; /* that it has brought */
+	uint64_t head_due; /* ms: when the head of its request must be whole; 0: it has not begun */
 	uint8_t *bytes;    /* that have been read from it; the owner's */
 	size_t length;
 };

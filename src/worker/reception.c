@@ -110,6 +110,7 @@ bool reception_give(struct reception *r, struct conn *c)
 	const struct kept_parcel parcel = {
 		.times = c->given < UINT8_MAX ? c->given + 1 : UINT8_MAX,
 		.requests = c->requests,
+		.head_due = c->head_due,
 		.bytes = c->raw,
 		.length = c->raw_length,
 	};
@@ -133,12 +134,22 @@ static bool may_speak(const struct reception *r, const struct conn *c)
 	uint64_t patience = r->crowd.patience[CONN_HEAD];
 
 	return c->requests == 0 &&
-	       (c->deadline == 0 || clock_ms() < c->deadline - patience + RECEPTION_SILENT_MS);
+	       (c->deadline == 0 || clock_ms() + patience < c->deadline + RECEPTION_SILENT_MS);
+}
+
+/* The time for its head is over, and all that has arrived has been read. */
+static bool is_late(const struct conn *c)
+{
+	return c->head_due > 0 && c->head_due <= clock_ms();
 }
 
 /* It has no whole request: waits on, unless we leave and there is nobody to wait for. */
 static void settle(struct reception *r, struct conn *c)
 {
+	if (is_late(c)) {
+		reception_drop(r, c);
+		return;
+	}
 	if ((r->leaving || r->resting) && !r->alone && reception_give(r, c))
 		return;
 	if (conn_is_idle(c) && r->leaving && r->alone && !may_speak(r, c))
@@ -278,6 +289,7 @@ struct conn *reception_receive(struct reception *r, int handover)
 		return NULL;
 	c->requests = parcel.requests;
 	c->given = parcel.times;
+	c->head_due = parcel.head_due;
 	if (conn_push(c, parcel.bytes, parcel.length))
 		return c;
 	reception_drop(r, c);
@@ -410,13 +422,32 @@ void reception_put_back(struct reception *r, struct conn *c)
 		settle(r, c);
 }
 
+/* The worker was busy, perhaps, when they came. */
+static bool has_bytes(const struct conn *c)
+{
+	char byte;
+
+	return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+/* What has arrived is read first: in settle() it shows whether that was enough. */
+static void expire(struct reception *r, struct conn *c, uint64_t now)
+{
+	if (c->list == CONN_LINGERS || !has_bytes(c)) {
+		reception_drop(r, c);
+		return;
+	}
+	crowd_take(&r->crowd, c);
+	crowd_put(&r->crowd, c, CONN_HEAD, now);
+}
+
 void reception_expire(struct reception *r)
 {
 	uint64_t now = r->crowd.count > 0 ? clock_ms() : 0;
 	struct conn *c;
 
 	while (r->crowd.count > 0 && (c = crowd_expired(&r->crowd, now)) != NULL)
-		reception_drop(r, c);
+		expire(r, c, now);
 }
 
 /* What waits for its turn is an event as well. */

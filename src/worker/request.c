@@ -80,8 +80,7 @@ static void log_expired(bool sent)
 /* Reads what has arrived, so that the close does not take the answer away again. */
 static void on_expired(int signo)
 {
-	uint8_t bytes[FCGI_HEADER + sizeof(EXPIRED) + FCGI_END_SIZE];
-	size_t length = sizeof(EXPIRED) - 1;
+	uint8_t bytes[sizeof(EXPIRED) + FCGI_ANSWER_MORE];
 	struct stream_pipe *pipe = in_hand;
 
 	(void)signo;
@@ -89,13 +88,10 @@ static void on_expired(int signo)
 		return;
 	if (pipe->sent == 0) {
 		int fd = pipe->conn->fd;
-		uint16_t id = pipe->conn->fcgi.id;
+		size_t length = fcgi_put_answer(
+			bytes, pipe->conn->fcgi.id, EXPIRED, sizeof(EXPIRED) - 1, EX_TEMPFAIL);
 
-		fcgi_put_header(bytes, FCGI_STDOUT, id, length);
-		memcpy(bytes + FCGI_HEADER, EXPIRED, length);
-		fcgi_put_end(bytes + FCGI_HEADER + length, id, EX_TEMPFAIL, FCGI_REQUEST_COMPLETE);
-		(void)!send(fd, bytes, FCGI_HEADER + length + FCGI_END_SIZE,
-			MSG_DONTWAIT | MSG_NOSIGNAL);
+		(void)!send(fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
 		shutdown(fd, SHUT_WR);
 		for (int i = 0; i < 64 && recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0; i++)
 			;

@@ -52,6 +52,13 @@ def stdout(records):
     return b"".join(content for kind, _, content in records if kind == fcgi.STDOUT)
 
 
+def is_whole_answer(records):
+    """Nothing but stdout, which ends with an empty record, and then the request."""
+    kinds = [(kind, bool(content)) for kind, _, content in records]
+    return kinds[-2:] == [(fcgi.STDOUT, False), (fcgi.END, True)] and \
+        set(kinds[:-2]) == {(fcgi.STDOUT, True)}
+
+
 def protocol_status(records):
     return [(request, content[4]) for kind, request, content in records if kind == fcgi.END]
 

@@ -35,17 +35,23 @@ def with_apache(text, port):
 
 
 @pytest.fixture(params=[(Lighttpd, with_lighttpd), (Apache, with_apache)], ids=["Lighttpd", "Apache"])
-def server(request, daemon, apps):
+def start(request, daemon, apps):
+    """Starts a server whose authorizer is this module."""
     kind, edit = request.param
-    keeper, pages = free_port(), free_port()
-    daemon.write(daemon.pool("keeper", module=apps + "/module_authorizer", workers=1,
-                             listen="127.0.0.1:%d" % keeper),
-                 daemon.pool("pages", module=apps + "/module_web", workers=1,
-                             listen="127.0.0.1:%d" % pages))
-    daemon.start()
-    started = kind(daemon, "127.0.0.1:%d" % pages, lambda text: edit(text, keeper))
-    yield started
-    started.stop()
+    started = []
+
+    def start_with(module):
+        keeper, pages = free_port(), free_port()
+        daemon.write(daemon.pool("keeper", module=apps + "/" + module, workers=1,
+                                 listen="127.0.0.1:%d" % keeper),
+                     daemon.pool("pages", module=apps + "/module_web", workers=1,
+                                 listen="127.0.0.1:%d" % pages))
+        daemon.start()
+        started.append(kind(daemon, "127.0.0.1:%d" % pages, lambda text: edit(text, keeper)))
+        return started[0]
+    yield start_with
+    for server in started:
+        server.stop()
 
 
 def ask(server, body=None, **headers):
@@ -57,8 +63,9 @@ def ask(server, body=None, **headers):
     return answer, content
 
 
-def test_authorizer(daemon, server):
+def test_authorizer(daemon, start):
     """With and without a body of the request, which the authorizer does not see."""
+    server = start("module_authorizer")
     workers = sorted(daemon.workers())
     for _ in range(5):
         for body in (None, b"b" * 10, b"b" * 100000):
@@ -69,4 +76,16 @@ def test_authorizer(daemon, server):
             assert (answer.status, content) == (403, b"no entry\n")
             assert answer.headers["X-Role"] == "2 AUTHORIZER"
             assert answer.headers["X-Read"] == "0 0"
+    assert sorted(daemon.workers()) == workers
+
+
+@pytest.mark.parametrize("start", [(Apache, with_apache)], indirect=True, ids=["Apache"])
+def test_authorizer_that_is_none(daemon, start):
+    """A module without that role: nobody gets in, and the worker is as good as before. (lighttpd takes
+    FCGI_UNKNOWN_ROLE for leave, see preforkd_app(3).)"""
+    server = start("module_web")
+    workers = sorted(daemon.workers())
+    for body in (None, b"b" * 10, b"b" * 100000):
+        answer, content = ask(server, body, **{"X-Key": "open"})
+        assert answer.status >= 400 and (body or b"X-Read") not in content, answer.status
     assert sorted(daemon.workers()) == workers

@@ -1,5 +1,6 @@
 """Clients that are slow, many, wrong, or in a hurry: what they get, and that nobody else waits."""
 
+import errno
 import itertools
 import os
 import re
@@ -16,7 +17,8 @@ import fcgi
 from daemon import free_port, make, wait_for
 from load import Load
 from records import (CANT_MPX, COMPLETE, GET_VALUES, GET_VALUES_RESULT, UNKNOWN_ROLE, UNKNOWN_TYPE,
-                     ask, begin, ended, head, protocol_status, read_records, record, stdout)
+                     ask, begin, ended, head, is_whole_answer, protocol_status, read_records,
+                     record, stdout)
 from test_handover import Handover, answers, stop_worker, unread
 
 
@@ -130,13 +132,53 @@ def test_trickling_parameters_end_by_receive_timeout(daemon):
     assert fcgi.number(daemon.sock) == 1
 
 
+@pytest.mark.quick
+def test_trickling_parameters_that_go_round_end_by_receive_timeout(daemon, apps):
+    """All workers are busy, and each byte brings the connection to another of them: it has one time."""
+    echo(daemon, apps, workers=2, receive_timeout="500ms")
+    with Load(3, lambda _: fcgi.get(daemon.sock, SLEEP_MS="60")), fcgi.connect(daemon.sock) as s:
+        began = time.monotonic()
+
+        def closed():
+            try:
+                s.sendall(record(fcgi.PARAMS, b"\1\0a"))
+            except OSError:
+                return True
+            return is_closed(s)
+        s.sendall(begin())
+        wait_for(closed)
+        assert 0.4 < time.monotonic() - began < 5
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("kept", [False, True])
+def test_request_that_comes_in_time_to_a_busy_worker(daemon, apps, kept):
+    """keepalive-timeout or receive-timeout passes while nobody can read it; it is answered."""
+    echo(daemon, apps, workers=1, receive_timeout="300ms", keepalive_timeout="300ms")
+    gate, whole = daemon.gate(), fcgi.message(b"abc", keep=True)
+    with fcgi.Connection(daemon.sock) as c, fcgi.Connection(daemon.sock) as busy:
+        if kept:
+            c.request(b"x", keep=True)
+        else:
+            c.sock.sendall(whole[:30])
+            whole = whole[30:]
+        busy.sock.sendall(fcgi.message(UNTIL=gate))
+        wait_for(lambda: daemon.busy() == 1)
+        c.sock.sendall(whole)
+        time.sleep(0.5)  # its time is over
+        make(gate)
+        assert fcgi.body_of(c.answer()[0]) == b"abc"
+        busy.answer()
+
+
 def test_pause_in_the_body_ends_by_receive_timeout(daemon, apps):
     """The application sees a body that is cut, and the connection is closed."""
     echo(daemon, apps, workers=1, receive_timeout="300ms")
     with fcgi.connect(daemon.sock) as s:
         s.sendall(head(keep=True, CONTENT_LENGTH="100") + record(fcgi.STDIN, b"half"))
         records = read_records(s)  # to its close
-    assert b"X-Error: " in stdout(records) and stdout(records).endswith(b"half")
+    assert b"X-Error: %d\r\n" % errno.ETIMEDOUT in stdout(records)
+    assert stdout(records).endswith(b"half")
     assert fcgi.body_of(fcgi.get(daemon.sock, b"x")) == b"x"
 
 
@@ -168,7 +210,7 @@ def test_max_head(daemon, apps):
             s.sendall(data)
             records = read_records(s)
             assert stdout(records).startswith(b"Status: 431 "), records
-            assert protocol_status(records) == [(1, COMPLETE)]
+            assert protocol_status(records) == [(1, COMPLETE)] and is_whole_answer(records)
     daemon.wait_log("more than 4096 bytes of parameters was refused, see max-head")
     assert stdout(ask(daemon.sock, fits)).startswith(b"Content-Type: application/octet-stream")
 
@@ -380,7 +422,7 @@ def test_client_that_leaves_within_its_body(daemon, apps):
     with fcgi.connect(daemon.sock) as s:
         s.sendall(head(CONTENT_LENGTH="100") + record(fcgi.STDIN, b"half"))
         s.shutdown(socket.SHUT_WR)
-        assert b"X-Error: " in stdout(read_records(s))
+        assert b"X-Error: %d\r\n" % errno.ECONNRESET in stdout(read_records(s))
     assert fcgi.body_of(fcgi.get(daemon.sock, b"x")) == b"x"
 
 
@@ -464,6 +506,18 @@ def test_slow_reader_gets_all(daemon, apps):
         s.sendall(fcgi.message(body))
         time.sleep(0.3)  # until the socket is full
         assert fcgi.body_of(stdout(read_records(s))) == body
+
+
+def test_half_of_the_descriptors_is_for_connections(daemon):
+    """Whatever max-connections says."""
+    daemon.write(daemon.pool(workers=1, limit_nofile=40))
+    daemon.start()
+    silent = [fcgi.connect(daemon.sock) for _ in range(40)]
+    wait_for(lambda: sum(is_closed(s) for s in silent) == 20)
+    assert fcgi.number(daemon.sock) == 1
+    wait_for(lambda: sum(is_closed(s) for s in silent) == 21)
+    for s in silent:
+        s.close()
 
 
 @pytest.mark.quick

@@ -7,11 +7,13 @@ import re
 import signal
 import socket
 import struct
+import time
 
 import pytest
 
 import fcgi
 from daemon import make, sockets, status, wait_for
+from records import GET_VALUES, read_records, record, stdout
 
 SIOCOUTQ = 0x5411
 
@@ -39,12 +41,12 @@ class Handover:
     def __exit__(self, *_):
         self.sock.close()
 
-    def give(self, data=b"", times=0, kept=True, more=()):
+    def give(self, data=b"", times=0, kept=True, more=(), left=0):
         """A new connection, as if a sibling had read this from it; returns the client's end."""
         client, server = socket.socketpair()
         fds = array.array("i", [server.fileno(), *more])
         try:
-            self.sock.sendmsg([struct.pack("=IB3x", int(kept), times) + data],
+            self.sock.sendmsg([struct.pack("=II", int(kept), times | left << 8) + data],
                               [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
         except BlockingIOError:
             client.close()
@@ -133,6 +135,22 @@ def test_head_in_hand_at_max_requests(daemon, apps, size):
     assert (pid_in(answer) == worker) == (size > 32768)
 
 
+def test_head_in_hand_with_a_question_that_was_answered(daemon, apps):
+    """It stays with the worker that has answered: another would read the question again."""
+    echo(daemon, apps, workers=1, max_requests=20)
+    worker = daemon.workers()[0]
+    whole = fcgi.message(b"body", PID="1")
+    with fcgi.connect(daemon.sock) as s:
+        s.sendall(whole[:16] + record(GET_VALUES, request=0) + whole[16:30])
+        s.recv(8)  # the header of an answer without values
+        while pid_in(fcgi.get(daemon.sock, PID="1")) == worker:
+            pass
+        s.sendall(whole[30:])
+        records = read_records(s)
+    assert [kind for kind, _, _ in records] == [fcgi.STDOUT, fcgi.STDOUT, fcgi.END]
+    assert pid_in(stdout(records)) == worker
+
+
 @pytest.mark.root
 def test_idle_connection_that_goes_round_waits_for_keepalive_timeout(daemon, apps):
     """One that was given on many times stays with a worker, which has not read from it."""
@@ -157,6 +175,22 @@ def test_idle_connection_that_goes_round_waits_for_keepalive_timeout(daemon, app
         silent.close()
         assert answers(idle)
         idle.close()
+
+
+@pytest.mark.root
+def test_time_for_a_head_goes_with_it(daemon, apps):
+    """Nothing is left: what is here is read, and answered if it is all. A second is left: so it is."""
+    echo(daemon, apps, workers=1, receive_timeout="60s")
+    whole = fcgi.message(b"abc")
+    with Handover(daemon.workers()[0]) as handover:
+        with handover.give(whole, left=1) as client:
+            assert fcgi.body_of(client.answer()[0]) == b"abc"
+        with handover.give(whole[:30], left=1) as client:
+            assert client.sock.recv(1) == b""
+        with handover.give(whole[:30], left=1 + 1000 // 8) as client:
+            began = time.monotonic()
+            assert client.sock.recv(1) == b""
+            assert 0.9 < time.monotonic() - began < 10
 
 
 @pytest.mark.root

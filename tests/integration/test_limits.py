@@ -8,6 +8,7 @@ import pytest
 import fcgi
 from daemon import alive, wait_for
 from load import Load
+from records import COMPLETE, ask, is_whole_answer, protocol_status, stdout
 
 
 def serves(daemon, apps, **keys):
@@ -72,7 +73,9 @@ def test_max_requests_under_load_loses_nothing(daemon, apps, keep):
 def test_expired_request_is_answered(daemon, apps):
     """request-timeout: whoever got nothing yet gets 504, on a connection that ends well."""
     serves(daemon, apps, workers=1, request_timeout="300ms")
-    answer = fcgi.get(daemon.sock, SLEEP_MS="60000", SCRIPT_NAME="/slow", PATH_INFO="/path?no")
-    assert answer.startswith(b"Status: 504 Gateway Timeout\r\n"), answer
+    asked = fcgi.message(SLEEP_MS="60000", SCRIPT_NAME="/slow", PATH_INFO="/path?no")
+    records = ask(daemon.sock, asked)
+    assert stdout(records).startswith(b"Status: 504 Gateway Timeout\r\n"), records
+    assert protocol_status(records) == [(1, COMPLETE)] and is_whole_answer(records)
     assert fcgi.body_of(fcgi.get(daemon.sock, b"x")) == b"x"
     daemon.wait_log("GET /slow/path(?![?])")

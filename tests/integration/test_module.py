@@ -174,7 +174,8 @@ def test_calls_of_libfcgi(daemon, apps, keep):
                 "get-line": (b"2", 0), "print": (b"text  1.50 7 x %\n16", 0),
                 "clear-error": (b"0", 0), "wrong-way": (b"5", 0), "detach": (b"5", 0),
                 "init": (b"5", 0), "finish": (b"5", 0), "finish-twice": (b"5", 0),
-                "free": (b"5", 0), "accept": (b"5", 0), "init-request": (b"5", 0)}
+                "free": (b"5", 0), "accept": (b"5", 0), "init-request": (b"5", 0),
+                "accept-of-one": (b"5", 0), "free-streams": (b"5", 0)}
     c = fcgi.Connection(daemon.sock)
     for call, (number, status) in expected.items():
         for _ in range(2):

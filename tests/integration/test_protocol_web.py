@@ -8,10 +8,12 @@ import functools
 import http.client
 import random
 import socket
+import threading
 
 import pytest
 
 from daemon import APPS, Daemon, free_port, read, wait_for
+from load import Load
 from webserver import Apache, Caddy, Haproxy, Lighttpd, Nginx
 
 SIZES = [0, 1, 65535, 65536, 1 << 20]
@@ -55,6 +57,22 @@ class Site:
             answer, content = self.ask(bytes_of(size) or None)
             assert (answer.status, content, answer.headers["X-Read"]) == (
                 200, bytes_of(size), str(size))
+
+
+class Answers:
+    """What http.client takes for a socket, and does not close: several answers come from it."""
+
+    def __init__(self, sock):
+        self.file = sock.makefile("rb")
+
+    def makefile(self, _mode):
+        return self
+
+    def close(self):
+        pass
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
 
 
 @functools.lru_cache
@@ -117,6 +135,22 @@ def test_one_connection(site):
             assert (answer.status, answer.headers["X-Method"]) == (200, method)
             assert content == (body or b""), (method, size)
     c.close()
+
+
+def test_pipelined_requests(site):
+    """Sent in one write, with and without bodies: answered one after the other, in their order."""
+    bodies = [bytes_of(size) for size in (1, 0, 70000, 0, 10, 65536)]
+    told = b"".join(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+                    for body in bodies)
+    with socket.create_connection(("127.0.0.1", site.server.port), timeout=20) as s:
+        sender = threading.Thread(target=s.sendall, args=(told,))
+        sender.start()
+        answers = Answers(s)
+        for body in bodies:
+            answer = http.client.HTTPResponse(answers)
+            answer.begin()
+            assert (answer.status, answer.read()) == (200, body)
+        sender.join()
 
 
 @pytest.mark.parametrize("size", [1, 65535, 300000])
@@ -211,3 +245,27 @@ def test_client_leaves_before_it_has_its_answer(site):
             s.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Size: 30000000\r\n\r\n")
             assert s.recv(1000)
         wait_for(lambda: site.daemon.busy() == 0)
+
+
+def test_haproxy_asks_for_values(apps):
+    """It would send several requests at once over a connection, and is told that it cannot."""
+    def edit(text):
+        return EDITS[Haproxy](text).replace("\toption keep-conn\n", "\toption keep-conn\n"
+                                            "\toption get-values\n\toption mpxs-conns\n")
+    with Daemon("web-values") as d:
+        address = "127.0.0.1:%d" % free_port()
+        d.write(d.pool(module=apps + "/module_web", workers=2, listen=address))
+        d.start()
+        server = Haproxy(d, address, edit)
+        site = Site(d, server)
+
+        def ask(rnd):
+            size = rnd.choice(SIZES[:4])
+            answer, content = site.ask(bytes_of(size) or None)
+            assert (answer.status, content) == (200, bytes_of(size))
+        try:
+            with Load(8, ask) as load:
+                wait_for(lambda: load.done >= 300 or load.lost)
+            assert not load.lost, load.lost[:3]
+        finally:
+            server.stop()

@@ -260,6 +260,19 @@ static void test_end(void **unused)
 	assert_memory_equal(out, "\1\6\xff\xff\xff\xff\0\0", FCGI_HEADER);
 }
 
+static void test_answer(void **unused)
+{
+	uint8_t out[3 + FCGI_ANSWER_MORE];
+
+	(void)unused;
+	assert_int_equal(fcgi_put_answer(out, 258, "abc", 3, 75), sizeof(out));
+	assert_memory_equal(out,
+		"\1\6\1\2\0\3\0\0abc"
+		"\1\6\1\2\0\0\0\0"
+		"\1\3\1\2\0\x8\0\0\0\0\0\x4b\0\0\0\0",
+		sizeof(out));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -276,6 +289,7 @@ int main(void)
 		cmocka_unit_test(test_pairs),
 		cmocka_unit_test(test_long_pairs),
 		cmocka_unit_test(test_end),
+		cmocka_unit_test(test_answer),
 	};
 
 	return cmocka_run_group_tests(tests, make_room, free_room);

@@ -169,6 +169,26 @@ static void accept_next(FCGX_Request *request)
 		;
 }
 
+/* Those of programs with one request know nothing of ours. */
+static void accept_of_one(FCGX_Request *request)
+{
+	FCGX_Stream *in, *out, *err;
+	FCGX_ParamArray envp;
+	int status = FCGX_Accept(&in, &out, &err, &envp);
+
+	FCGX_Finish();
+	answer(request, status < 0 ? rest(request) : -1);
+}
+
+static void free_streams(FCGX_Request *request)
+{
+	answer(request, rest(request));
+	FCGX_FFlush(request->out);
+	FCGX_FreeStream(&request->in);
+	FCGX_FreeStream(&request->out);
+	FCGX_FreeStream(&request->err);
+}
+
 static void init_request(FCGX_Request *request)
 {
 	answer(request, rest(request));
@@ -184,7 +204,8 @@ static const struct {
 	{ "print", print_all }, { "clear-error", clear_error }, { "wrong-way", wrong_way },
 	{ "detach", detach }, { "init", initialised }, { "finish", finish },
 	{ "finish-twice", finish_and_go_on }, { "free", free_all }, { "accept", accept_next },
-	{ "init-request", init_request } };
+	{ "init-request", init_request }, { "accept-of-one", accept_of_one },
+	{ "free-streams", free_streams } };
 
 static int handle(FCGX_Request *request)
 {
