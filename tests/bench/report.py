@@ -39,7 +39,7 @@ def mode_table(results, mode):
             spread(found["rate"], "%.0f"),
             "%.2f" % found["rate_ratio"]["median"] if "rate_ratio" in found else "",
             spread(found["cpu"]), spread(ratio, "%.2f") if ratio else "",
-            "%.0f" % found["p50"]["median"], "%.0f" % found["p99"]["median"]])
+            spread(found["p50"], "%.0f"), spread(found["p99"], "%.0f")])
     return table(mode, ["", "requests/s", "to limit", "CPU us/request", "to limit", "p50 us", "p99 us"],
                  rows)
 
@@ -50,7 +50,8 @@ def syscall_table(results):
     rows = []
     for name in names:
         found = [results["syscalls"][mode].get(name) for mode in modes]
-        rows.append([name] + ["%.1f" % f["all"] if f else "" for f in found])
+        rows.append([name] + [spread(f["all"]) if f and len(f["all"]["values"]) > 1 else
+                              "%.1f" % f["all"]["median"] if f else "" for f in found])
     return table("System calls per request", [""] + modes, rows)
 
 
@@ -59,7 +60,8 @@ def own_syscalls(results):
     rows = []
     for mode, by_system in results["syscalls"].items():
         for name in (LIMIT, OURS):
-            calls = sorted(by_system.get(name, {}).items(), key=lambda item: -item[1])
+            calls = sorted(((call, n["median"]) for call, n in by_system.get(name, {}).items()),
+                           key=lambda item: -item[1])
             rows.append([mode, name, ", ".join("%s %.2f" % (call, n) for call, n in calls
                                                if call != "all" and n >= 0.005)])
     return table("Which system calls", ["", "", "per request"], rows)
@@ -118,7 +120,8 @@ def goals(results):
     goal("CPU to the limit, unix, close, 16 clients", modes[UNIX][OURS]["cpu_ratio"]["median"], 1.10)
     goal("CPU to the limit, TCP, close, 16 clients", modes[TCP][OURS]["cpu_ratio"]["median"], 1.15)
     if UNIX in results["syscalls"]:
-        goal("system calls per request, unix, close", results["syscalls"][UNIX][OURS]["all"], 4.5)
+        goal("system calls per request, unix, close",
+             results["syscalls"][UNIX][OURS]["all"]["median"], 4.5)
     goal("requests/s to the limit, unix, close", rate_to(LIMIT), least=0.95)
     for other, least in ((Multiwatch.name, 1.35), (PhpFpm.name, 1.8)):
         if other in modes[UNIX]:
@@ -132,15 +135,14 @@ def goals(results):
          form="%.1f")
     goal("answers lost by a stop under load", sum(results["hurt"]["stop"][OURS]), 0, form="%d")
     goal("wake-ups at rest", results["rest"][OURS]["wakeups"], 0, form="%d")
-    many = results["scale"]["1000"]
-    goal("1,000 workers alive, to a fork loop",
-         many[OURS]["start"]["median"] / many[LIMIT]["start"]["median"], 1.3)
-    goal("1,000 workers ready, to a fork loop",
-         many[OURS]["ready"]["median"] / many[LIMIT]["start"]["median"], 1.3)
-    if results["forks"]:  # no goal, but what the two above are to be seen beside
-        bare, given = (results["forks"][kind]["median"] for kind in ("bare", "given"))
-        out.append(["a fork loop that does what a worker must, to one that does nothing",
-                    "%.2f" % (given / bare), "", ""])
+    many, forks = results["scale"]["1000"], results["forks"]
+    loop = forks["bare"]["median"] if forks else many[LIMIT]["start"]["median"]
+    goal("1,000 workers alive, to a bare fork loop", many[OURS]["start"]["median"] / loop, 1.3)
+    goal("1,000 workers ready, to a bare fork loop", many[OURS]["ready"]["median"] / loop, 1.3)
+    if forks:  # no goal, but what the two above are to be seen beside
+        given = forks["given"]["median"]
+        out.append(["a fork loop that does what a worker must, to a bare one",
+                    "%.2f" % (given / loop), "", ""])
         out.append(["1,000 workers alive, to a fork loop that does what they must",
                     "%.2f" % (many[OURS]["start"]["median"] / given), "", ""])
     goal("1,000 workers stopped, ms", (many[OURS]["stop"] or {"median": 1e9})["median"], 200,
@@ -192,8 +194,10 @@ def as_markdown(t):
 
 def write(results, directory):
     os.makedirs(directory, exist_ok=True)
-    about = "%s; %s; %d workers each; medians (and quartiles) of %d rounds of %d ms in turns" % (
-        time.strftime("%Y-%m-%d %H:%M"), machine(), results["workers"], results["rounds"], results["ms"])
+    about = "%s; %s; %d workers each; medians (and quartiles) of %d rounds of %d ms in turns; " \
+        "%.0f s in all" % (
+            time.strftime("%Y-%m-%d %H:%M"), machine(), results["workers"], results["rounds"],
+            results["ms"], results["seconds"])
     tables = [goals(results), *(mode_table(results, mode) for mode in results["modes"]),
               syscall_table(results), own_syscalls(results), rest_table(results),
               *(scale_table(results, workers) for workers in results["scale"]),
