@@ -56,6 +56,23 @@ static void arrange_crowd(struct reception *r)
 	crowd_init(&r->crowd, pool->receive_timeout, pool->keepalive_timeout);
 }
 
+static bool is_remote(int listener)
+{
+	struct sockaddr address = { .sa_family = AF_UNIX };
+	socklen_t length = sizeof(address);
+
+	return getsockname(listener, &address, &length) == 0 && address.sa_family != AF_UNIX;
+}
+
+size_t reception_index(const struct reception *r, int listener)
+{
+	size_t i = 0;
+
+	while (i + 1 < r->job->listener_count && r->job->listeners[i] != listener)
+		i++;
+	return i;
+}
+
 /* Connections inherit TCP_NODELAY: an answer leaves in whole records, nothing is to wait for more.
  */
 int reception_open(struct reception *r, const struct job *job)
@@ -70,6 +87,7 @@ int reception_open(struct reception *r, const struct job *job)
 		reception_watch(r, job->handover[1], RECEPTION_HANDOVER, EPOLLEXCLUSIVE) != 0)
 		return -1;
 	for (size_t i = 0; i < job->listener_count; i++) {
+		r->remote[i] = is_remote(job->listeners[i]);
 		setsockopt(job->listeners[i], IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 		if (reception_watch(r, job->listeners[i], RECEPTION_LISTENER, EPOLLEXCLUSIVE) != 0)
 			return -1;
@@ -81,8 +99,6 @@ int reception_open(struct reception *r, const struct job *job)
 void reception_drop(struct reception *r, struct conn *c)
 {
 	crowd_take(&r->crowd, c);
-	if (r->youth.conn == c)
-		r->youth.conn = NULL;
 	if (c->watched)
 		reception_ignore(r, c->fd);
 	if (r->gone == NULL) {
@@ -164,37 +180,28 @@ void reception_linger(struct reception *r, struct conn *c)
 	hold(r, c, CONN_LINGERS);
 }
 
-/* Not in the set, and asked again before anybody waits for events; one at a time. */
-static bool stays_young(struct reception *r, struct conn *c)
+/* Where nobody else is here, one that has come just now has a moment: it holds nobody. */
+static enum conn_state read_first(struct reception *r, struct conn *c)
 {
-	if (!conn_is_idle(c) || r->leaving || r->resting)
-		return false;
-	if (c == r->youth.conn)
-		return true;
-	if (!youth_has(c) || r->youth.conn != NULL ||
-		!crowd_put(&r->crowd, c, CONN_HEAD, clock_ms()))
-		return false;
-	r->youth.conn = c;
-	return true;
-}
+	size_t most = r->job->pool->max_head;
+	bool waits = youth_may_wait(&r->youth, c);
+	enum conn_state state = conn_read(c, &r->input, most, waits);
 
-/* Where nobody else is here it holds nobody. */
-static bool may_wait(const struct reception *r, const struct conn *c)
-{
-	return r->crowd.count == 0 && !r->leaving && !r->resting && youth_may_wait(&r->youth, c);
+	if (!waits && (state != CONN_WAITS || !conn_is_idle(c) || r->youth.trust <= 0))
+		return state;
+	if (!waits && youth_speaks(&r->youth, c))
+		state = conn_read(c, &r->input, most, false);
+	youth_waited(&r->youth, c, state);
+	return state;
 }
 
 struct conn *reception_read(struct reception *r, struct conn *c)
 {
-	bool waits = may_wait(r, c);
-	enum conn_state state = conn_read(c, &r->input, r->job->pool->max_head, waits);
+	bool alone = r->crowd.count == 0 && !r->leaving && !r->resting;
+	enum conn_state state = alone && youth_has(c)
+					? read_first(r, c)
+					: conn_read(c, &r->input, r->job->pool->max_head, false);
 
-	if (waits)
-		youth_waited(&r->youth, c, state);
-	else if (state == CONN_WAITS && stays_young(r, c))
-		return NULL;
-	if (r->youth.conn == c)
-		r->youth.conn = NULL;
 	if (state == CONN_READY && c->requests == 0)
 		youth_earn(&r->youth);
 	switch (state) {
@@ -263,9 +270,7 @@ static struct conn *welcome(struct reception *r, int fd)
 
 struct conn *reception_accept(struct reception *r, int listener)
 {
-	struct sockaddr from = { .sa_family = AF_UNIX };
-	socklen_t length = sizeof(from);
-	int fd = accept4(listener, &from, &length, SOCK_CLOEXEC);
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 
 	if (fd < 0) {
 		mend_accept(r, listener);
@@ -273,7 +278,7 @@ struct conn *reception_accept(struct reception *r, int listener)
 	}
 	struct conn *c = welcome(r, fd);
 	if (c != NULL)
-		c->remote = from.sa_family != AF_UNIX;
+		c->remote = r->remote[reception_index(r, listener)];
 	return c;
 }
 
@@ -463,14 +468,6 @@ static int add_pending(const struct reception *r, struct epoll_event *events, in
 /* Without connections there is no clock to look at. */
 int reception_wait(struct reception *r, struct epoll_event *events, int limit)
 {
-	struct conn *young = r->youth.conn;
-
-	if (young != NULL && youth_speaks(&r->youth, r->crowd.count == 1)) {
-		reception_expect(events, RECEPTION_CONN, young->fd);
-		return 1;
-	}
-	if (young != NULL)
-		hold(r, young, CONN_HEAD);
 	int wait = r->crowd.count > 0 ? crowd_wait(&r->crowd, clock_ms()) : -1;
 	if (crowd_first(&r->crowd, CONN_PENDING) != NULL)
 		wait = 0;

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 
+#include "common/conf.h"
 #include "worker/conn.h"
 #include "worker/crowd.h"
 #include "worker/youth.h"
@@ -40,9 +41,10 @@ struct reception {
 	bool leaving;   /* the same, and what is idle is closed where there are none */
 	bool alone;     /* there are none */
 	struct youth youth;
-	unsigned gifts;    /* what may go to siblings though it could wait here */
-	uint64_t gifts_at; /* ms: when they were counted */
-	bool left;         /* we alone know of something that others could take in, too */
+	bool remote[CONF_LISTEN_MAX]; /* the listeners that take connections over TCP */
+	unsigned gifts;               /* what may go to siblings though it could wait here */
+	uint64_t gifts_at;            /* ms: when they were counted */
+	bool left; /* we alone know of something that others could take in, too */
 	struct crowd crowd;
 	struct crowd_list *gone; /* of a thread that may free nothing, for what it drops; or NULL */
 	struct conn_input input; /* of the connection that was read last */
@@ -51,6 +53,8 @@ struct reception {
 
 /* Listeners and handover of the job are in the set then. -1 with errno on failure. */
 int reception_open(struct reception *r, const struct job *job);
+/* Which one of the job's listeners it is. */
+size_t reception_index(const struct reception *r, int listener);
 /* Puts a descriptor into the set, takes it out again. */
 int reception_watch(
 	const struct reception *r, int fd, enum reception_source source, uint32_t flags);

@@ -57,9 +57,8 @@ struct server {
 	enum reception_source turn;      /* where the last one came from */
 	uint64_t turns[CONF_LISTEN_MAX]; /* of each listener, when it was asked last; as a number */
 	uint64_t last_turn;
-	int lucky;       /* the listener that the last connection came from; -1: none did */
-	bool asks_young; /* it is the turn of one that had said nothing yet */
-	uint64_t asked;  /* ms: when events were asked for */
+	int lucky;      /* the listener that the last connection came from; -1: none did */
+	uint64_t asked; /* ms: when events were asked for */
 	const char *title;
 	struct reception reception;
 	struct porter porter;
@@ -198,11 +197,7 @@ static void serve_request(struct server *s, struct conn *c)
 
 static uint64_t *turn_of(struct server *s, int listener)
 {
-	size_t i = 0;
-
-	while (i + 1 < s->job->listener_count && s->job->listeners[i] != listener)
-		i++;
-	return &s->turns[i];
+	return &s->turns[reception_index(&s->reception, listener)];
 }
 
 /* The connection behind an event, if it has a request. */
@@ -311,24 +306,16 @@ static bool look_for_the_end(struct server *s, const struct epoll_event *events,
 	return leaving || s->abandoned || orphan.orphaned;
 }
 
-/* Under load the next connection is there already, or one that had said nothing has a request now:
- * they are tried by turns before events are asked for, which saves system calls. Not for long, and
- * only while nobody else could be waiting here. */
-static bool try_luck(struct server *s, struct epoll_event *event)
+/* Under load the next connection is there already: that is tried before events are asked for, which
+ * saves a system call. Not for long, and only while nobody else could be waiting here. */
+static bool try_luck(const struct server *s, struct epoll_event *event)
 {
 	const struct reception *r = &s->reception;
-	const struct conn *young = r->youth.conn;
-	unsigned known = young != NULL ? 1 : 0;
 
-	if (r->resting || r->crowd.count > known || clock_ms() - s->asked >= LUCK_MS)
+	if (s->lucky < 0 || r->resting || r->crowd.count > 0 || clock_ms() - s->asked >= LUCK_MS)
 		return false;
-	bool asks = s->asks_young && young != NULL;
-	s->asks_young = !asks;
-	if (asks)
-		reception_expect(event, RECEPTION_CONN, young->fd);
-	else if (s->lucky >= 0)
-		reception_expect(event, RECEPTION_LISTENER, s->lucky);
-	return asks || s->lucky >= 0;
+	reception_expect(event, RECEPTION_LISTENER, s->lucky);
+	return true;
 }
 
 static int wait_for_events(struct server *s, struct epoll_event *events, int limit)
@@ -338,16 +325,12 @@ static int wait_for_events(struct server *s, struct epoll_event *events, int lim
 	return reception_wait(&s->reception, events, limit);
 }
 
-/* Beside one that had said nothing yet others may not have been asked for at all. Then there is no
- * more luck: newcomers that speak in time, one after the other, would hide everything else. */
 static int next_events(struct server *s, struct epoll_event *events)
 {
 	if (try_luck(s, events))
 		return 1;
-	bool had_young = s->reception.youth.conn != NULL;
 	int n = wait_for_events(s, events, -1);
-	if (!had_young)
-		s->asked = clock_ms();
+	s->asked = clock_ms();
 	return n;
 }
 

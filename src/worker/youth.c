@@ -8,8 +8,8 @@
 #include <sys/time.h>
 
 #define MOMENT_MS 1
-#define TRUST_MOST 1024
-#define TRUST_LOST 512
+#define TRUST_MOST 128
+#define TRUST_LOST 64
 
 void youth_init(struct youth *youth)
 {
@@ -38,17 +38,11 @@ void youth_waited(struct youth *youth, const struct conn *c, enum conn_state sta
 		youth->trust -= TRUST_LOST;
 }
 
-bool youth_speaks(struct youth *youth, bool alone)
+bool youth_speaks(const struct youth *youth, const struct conn *c)
 {
-	struct pollfd bytes = { .fd = youth->conn->fd, .events = POLLIN };
+	struct pollfd bytes = { .fd = c->fd, .events = POLLIN };
 
-	youth->conn = NULL;
-	if (!alone || youth->trust <= 0)
-		return false;
-	if (poll(&bytes, 1, MOMENT_MS) > 0)
-		return true;
-	youth->trust -= TRUST_LOST;
-	return false;
+	return youth->trust > 0 && poll(&bytes, 1, MOMENT_MS) > 0;
 }
 
 void youth_earn(struct youth *youth)
