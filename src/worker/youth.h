@@ -2,9 +2,10 @@
  * youth: connections that have come just now, and may say something at any moment.
  *
  * The client of a new connection writes at the same time as we accept, and a set of events would
- * cost three system calls. So where nobody else waits here it is given a moment, at once over TCP,
- * where its first bytes take longer. One that says nothing costs the whole moment, which is what it
- * saves with some dozens of others, and the trust that these have earned: silent ones hold nobody.
+ * cost three system calls. So where nobody else waits here it is given a moment; over TCP, where
+ * its first bytes take longer, before it is asked. One that says nothing costs the whole moment,
+ * which is what it saves with some dozens of others, and the trust that these have earned: silent
+ * ones hold nobody.
  */
 #ifndef PREFORKD_YOUTH_H
 #define PREFORKD_YOUTH_H
@@ -24,8 +25,7 @@ bool youth_has(const struct conn *c);
 
 /* Its first read may wait for a moment. False: it has to be one that does not wait. */
 bool youth_may_wait(const struct youth *youth, const struct conn *c);
-/* Such a read has found nothing, and so has one that did not wait: has it a moment, and said
- * something?
+/* A first read that did not wait has found nothing. Gives it a moment. True: it has said something.
  */
 bool youth_speaks(const struct youth *youth, const struct conn *c);
 /* What its moment was good for. */
