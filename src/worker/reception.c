@@ -184,12 +184,12 @@ void reception_linger(struct reception *r, struct conn *c)
 static enum conn_state read_first(struct reception *r, struct conn *c)
 {
 	size_t most = r->job->pool->max_head;
-	bool waits = youth_may_wait(&r->youth, c);
+	bool waits = youth_may_wait(c);
 	enum conn_state state = conn_read(c, &r->input, most, waits);
 
-	if (!waits && (state != CONN_WAITS || !conn_is_idle(c) || r->youth.trust <= 0))
+	if (!waits && (state != CONN_WAITS || !conn_is_idle(c)))
 		return state;
-	if (!waits && youth_speaks(&r->youth, c))
+	if (!waits && youth_speaks(c))
 		state = conn_read(c, &r->input, most, false);
 	youth_waited(&r->youth, c, state);
 	return state;
@@ -198,7 +198,7 @@ static enum conn_state read_first(struct reception *r, struct conn *c)
 struct conn *reception_read(struct reception *r, struct conn *c)
 {
 	bool alone = r->crowd.count == 0 && !r->leaving && !r->resting;
-	enum conn_state state = alone && youth_has(c)
+	enum conn_state state = alone && youth_trusts(&r->youth, c)
 					? read_first(r, c)
 					: conn_read(c, &r->input, r->job->pool->max_head, false);
 

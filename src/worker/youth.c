@@ -16,18 +16,18 @@ void youth_init(struct youth *youth)
 	*youth = (struct youth){ .trust = TRUST_MOST };
 }
 
-bool youth_has(const struct conn *c)
+bool youth_trusts(const struct youth *youth, const struct conn *c)
 {
-	return c->list == CONN_NOWHERE && c->requests == 0 && c->given == 0;
+	return youth->trust > 0 && c->list == CONN_NOWHERE && c->requests == 0 && c->given == 0;
 }
 
 /* The kernel counts it in ticks, so it can be a few times as long. It is cheaper than to ask first
  * whether there is something to read. Not inherited from the listener, which others have, too. */
-bool youth_may_wait(const struct youth *youth, const struct conn *c)
+bool youth_may_wait(const struct conn *c)
 {
 	const struct timeval moment = { .tv_usec = MOMENT_MS * 1000 };
 
-	return c->remote && youth_has(c) && youth->trust > 0 &&
+	return c->remote &&
 	       setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &moment, sizeof(moment)) == 0;
 }
 
@@ -38,11 +38,11 @@ void youth_waited(struct youth *youth, const struct conn *c, enum conn_state sta
 		youth->trust -= TRUST_LOST;
 }
 
-bool youth_speaks(const struct youth *youth, const struct conn *c)
+bool youth_speaks(const struct conn *c)
 {
 	struct pollfd bytes = { .fd = c->fd, .events = POLLIN };
 
-	return youth->trust > 0 && poll(&bytes, 1, MOMENT_MS) > 0;
+	return poll(&bytes, 1, MOMENT_MS) > 0;
 }
 
 void youth_earn(struct youth *youth)

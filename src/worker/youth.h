@@ -20,14 +20,14 @@ struct youth {
 
 void youth_init(struct youth *youth);
 
-/* Accepted just now, and not read yet? */
-bool youth_has(const struct conn *c);
+/* Has it come just now, is not read yet, and worth a moment? */
+bool youth_trusts(const struct youth *youth, const struct conn *c);
 
 /* Its first read may wait for a moment. False: it has to be one that does not wait. */
-bool youth_may_wait(const struct youth *youth, const struct conn *c);
+bool youth_may_wait(const struct conn *c);
 /* A first read that did not wait has found nothing. Gives it a moment. True: it has said something.
  */
-bool youth_speaks(const struct youth *youth, const struct conn *c);
+bool youth_speaks(const struct conn *c);
 /* What its moment was good for. */
 void youth_waited(struct youth *youth, const struct conn *c, enum conn_state state);
 

@@ -3,7 +3,6 @@
 import errno
 import itertools
 import os
-import re
 import select
 import signal
 import socket
@@ -19,12 +18,7 @@ from load import Load
 from records import (CANT_MPX, COMPLETE, GET_VALUES, GET_VALUES_RESULT, UNKNOWN_ROLE, UNKNOWN_TYPE,
                      ask, begin, ended, head, is_whole_answer, protocol_status, read_records,
                      record, stdout)
-from test_handover import Handover, answers, stop_worker, unread
-
-
-def echo(daemon, apps, **keys):
-    daemon.write(daemon.pool(**{"module": apps + "/module_echo", **keys}))
-    return daemon.start()
+from test_handover import Handover, answers, echo, shared_in, stop_worker, unread
 
 
 def is_closed(sock):
@@ -34,6 +28,15 @@ def is_closed(sock):
         return bool(readable) and sock.recv(65536) == b""
     except ConnectionError:
         return True
+
+
+def refuses(sock, data):
+    """The other end has closed it, perhaps only when this is sent."""
+    try:
+        sock.sendall(data)
+    except OSError:
+        return True
+    return is_closed(sock)
 
 
 @pytest.mark.quick
@@ -119,14 +122,7 @@ def test_trickling_parameters_end_by_receive_timeout(daemon):
     with fcgi.connect(daemon.sock) as silent, fcgi.connect(daemon.sock) as trickle:
         trickle.sendall(begin())
         began = time.monotonic()
-
-        def closed():
-            try:
-                trickle.sendall(record(fcgi.PARAMS, b"\1\0a"))
-            except OSError:
-                return True
-            return is_closed(trickle)
-        wait_for(closed)
+        wait_for(lambda: refuses(trickle, record(fcgi.PARAMS, b"\1\0a")))
         assert 0.25 < time.monotonic() - began < 10
         wait_for(lambda: is_closed(silent))
     assert fcgi.number(daemon.sock) == 1
@@ -138,15 +134,8 @@ def test_trickling_parameters_that_go_round_end_by_receive_timeout(daemon, apps)
     echo(daemon, apps, workers=2, receive_timeout="500ms")
     with Load(3, lambda _: fcgi.get(daemon.sock, SLEEP_MS="60")), fcgi.connect(daemon.sock) as s:
         began = time.monotonic()
-
-        def closed():
-            try:
-                s.sendall(record(fcgi.PARAMS, b"\1\0a"))
-            except OSError:
-                return True
-            return is_closed(s)
         s.sendall(begin())
-        wait_for(closed)
+        wait_for(lambda: refuses(s, record(fcgi.PARAMS, b"\1\0a")))
         assert 0.4 < time.monotonic() - began < 5
 
 
@@ -313,8 +302,7 @@ def test_everybody_has_a_turn(daemon, apps):
         turns = {}
         for name, clients in waiting.items():
             for c in clients:
-                answer = c.answer()[0]
-                turns[int(re.search(rb"X-Shared: (\d+)", answer).group(1))] = name
+                turns[shared_in(c.answer()[0])] = name
                 c.close()
     order = [turns[n] for n in sorted(turns)]
     assert len(order) == 16 and set(order[:6]) == set(waiting), order
@@ -340,8 +328,7 @@ def test_one_that_is_always_ready_waits_for_its_turn(daemon, apps):
         wait_for(lambda: not unread(greedy.sock))
         greedy.sock.sendall(fcgi.message(keep=True, SHARED="1"))
         make(gate)
-        numbers = [int(re.search(rb"X-Shared: (\d+)", c.answer()[0]).group(1))
-                   for c in [*others, greedy, greedy]]
+        numbers = [shared_in(c.answer()[0]) for c in [*others, greedy, greedy]]
     assert numbers[-2] == min(numbers) and numbers[-1] == max(numbers), numbers
     for c in given + clients:
         c.close()

@@ -71,6 +71,10 @@ def pid_in(answer):
     return int(re.search(rb"X-Pid: (\d+)", answer).group(1))
 
 
+def shared_in(answer):
+    return int(re.search(rb"X-Shared: (\d+)", answer).group(1))
+
+
 def echo(daemon, apps, **keys):
     daemon.write(daemon.pool(module=apps + "/module_echo", **keys))
     return daemon.start()

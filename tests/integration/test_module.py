@@ -1,7 +1,6 @@
 """Modules: an application behind preforkd_app.h, in workers that lose no request when they go."""
 
 import os
-import re
 import signal
 import threading
 
@@ -10,6 +9,7 @@ import pytest
 import fcgi
 from daemon import IS_ROOT, children, free_port, make, often, status, title, wait_for
 from load import Load, echo
+from test_handover import shared_in
 
 
 def module(daemon, apps, args="", **keys):
@@ -30,8 +30,7 @@ def test_app_status_shared_cells_and_stop(daemon, apps):
     module(daemon, apps, workers=3)
     with fcgi.Connection(daemon.sock) as c:
         assert c.request(APP_STATUS="1")[1] == 7
-    shared = [int(re.search(rb"X-Shared: (\d+)", fcgi.get(daemon.sock, SHARED="1")).group(1))
-              for _ in range(20)]
+    shared = [shared_in(fcgi.get(daemon.sock, SHARED="1")) for _ in range(20)]
     assert shared == list(range(1, 21))
     assert daemon.reload() == "ok"
     assert b"X-Shared: 21" in fcgi.get(daemon.sock, SHARED="1")

@@ -14,7 +14,7 @@ import pytest
 import fcgi
 from daemon import make, often, open_files, wait_for
 from load import Load, noise
-from test_handover import Handover, answers, echo, pid_in, stop_worker, unread
+from test_handover import Handover, answers, echo, pid_in, shared_in, stop_worker, unread
 from webserver import fetch
 
 
@@ -186,7 +186,7 @@ def test_more_waiting_than_workers(daemon, apps):
     for n, c in enumerate(kept):
         answer = c.answer()[0]
         assert fcgi.body_of(answer) == b"%d" % n
-        numbers.append(int(re.search(rb"X-Shared: (\d+)", answer).group(1)))
+        numbers.append(shared_in(answer))
         c.close()
     assert sorted(numbers) == list(range(1, len(kept) + 1))
 
