@@ -157,8 +157,12 @@ PATH=$PATH:/usr/sbin:/sbin
 command -v nginx >/dev/null || die "nginx is not installed"
 trap end EXIT
 trap stop INT TERM HUP
-dir=$(mktemp -d "${TMPDIR:-/tmp}/preforkd-run.XXXXXX") || die "no place for a temporary directory"
-chmod 755 "$dir"
+# Not by $(mktemp): bash forgets a Ctrl-C that comes while it waits for a substitution.
+dir=${TMPDIR:-/tmp}/preforkd-run.$$.$RANDOM
+mkdir -m 755 "$dir" || {
+	dir=
+	die "no place for a temporary directory"
+}
 start_preforkd
 start_nginx
 

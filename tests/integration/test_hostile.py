@@ -482,7 +482,7 @@ def test_syslogd_that_does_not_read_does_not_stop_the_master(daemon):
             for _ in range(1000):
                 daemon.send(signal.SIGUSR1)
             wait_for(lambda: daemon.reload() == "ok")
-            before = set(daemon.workers())
+            before = set(daemon.wait_workers(2))
             for pid in before:
                 os.kill(pid, signal.SIGKILL)
             wait_for(lambda: len(set(daemon.workers()) - before) == 2)
