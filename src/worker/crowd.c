@@ -34,7 +34,7 @@ static bool make_room(struct crowd *crowd, int fd)
 	return true;
 }
 
-/* A head has one time, whoever reads it. If that is over, it waits for its turn to be read. */
+/* A head has one time, whoever reads it. */
 static uint64_t deadline_of(
 	const struct crowd *crowd, struct conn *c, enum conn_list list, uint64_t now)
 {
@@ -46,7 +46,7 @@ static uint64_t deadline_of(
 		return end;
 	if (c->head_due == 0)
 		c->head_due = end;
-	return c->head_due > now && c->head_due < end ? c->head_due : end;
+	return c->head_due < end ? c->head_due : end;
 }
 
 /* Mostly at the end. */

@@ -324,16 +324,13 @@ struct conn *reception_connection(struct reception *r, const struct epoll_event 
 	}
 }
 
-/* Stays here, with what has arrived. Where nothing of a request has been read yet it joins those
- * that wait for their turn: the set shows a few at a time, and could leave out the same for ever.
- */
+/* Stays here, and joins those that wait for their turn if something has arrived: the set shows a
+ * few at a time, and could leave out the same for ever. */
 static void hold_on(struct reception *r, struct conn *c)
 {
-	bool is_asleep = c->list == CONN_KEPT || c->list == CONN_HEAD;
-
 	if (c->list == CONN_NOWHERE)
 		hold(r, c, c->raw_unread ? CONN_PENDING : list_of(c));
-	else if (is_asleep && conn_is_idle(c))
+	else if (c->list != CONN_LINGERS)
 		hold(r, c, CONN_PENDING);
 }
 
@@ -436,14 +433,12 @@ static bool has_bytes(const struct conn *c)
 }
 
 /* What has arrived is read first: in settle() it shows whether that was enough. */
-static void expire(struct reception *r, struct conn *c, uint64_t now)
+static void expire(struct reception *r, struct conn *c)
 {
-	if (c->list == CONN_LINGERS || !has_bytes(c)) {
+	if (c->list == CONN_LINGERS || !has_bytes(c))
 		reception_drop(r, c);
-		return;
-	}
-	crowd_take(&r->crowd, c);
-	crowd_put(&r->crowd, c, CONN_HEAD, now);
+	else
+		hold(r, c, CONN_PENDING);
 }
 
 void reception_expire(struct reception *r)
@@ -452,7 +447,7 @@ void reception_expire(struct reception *r)
 	struct conn *c;
 
 	while (r->crowd.count > 0 && (c = crowd_expired(&r->crowd, now)) != NULL)
-		expire(r, c, now);
+		expire(r, c);
 }
 
 /* What waits for its turn is an event as well. */

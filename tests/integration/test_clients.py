@@ -7,13 +7,14 @@ import select
 import signal
 import socket
 import statistics
+import subprocess
 import threading
 import time
 
 import pytest
 
 import fcgi
-from daemon import free_port, make, wait_for
+from daemon import IS_ROOT, free_port, make, open_files, status, wait_for
 from load import Load
 from records import (CANT_MPX, COMPLETE, GET_VALUES, GET_VALUES_RESULT, UNKNOWN_ROLE, UNKNOWN_TYPE,
                      ask, begin, ended, head, is_whole_answer, protocol_status, read_records,
@@ -254,33 +255,66 @@ def test_pipelined_request_is_not_passed_over_for_ever(daemon, apps, size):
     assert not load.lost, load.lost[:3]
 
 
+class Ready:
+    """Kept connections that always have a request waiting."""
+
+    message = fcgi.message(keep=True, SLEEP_MS="1")
+
+    def __init__(self, daemon, count):
+        self.asked = {}
+        self.served = self.longest = 0
+        for _ in range(count):
+            c = fcgi.Connection(daemon.sock)
+            c.request(keep=True)
+            self.asked[c.sock] = (c, 0)
+        for s in self.asked:
+            s.sendall(self.message)
+
+    def serve_until(self, done):
+        """Asks again whoever was answered."""
+        while not done():
+            for s in select.select(list(self.asked), [], [], 10)[0]:
+                c, since = self.asked[s]
+                c.answer()
+                self.served += 1
+                self.longest = max(self.longest, self.served - since)
+                s.setblocking(True)
+                s.sendall(self.message)
+                self.asked[s] = (c, self.served)
+
+    def close(self):
+        for s in self.asked:
+            s.close()
+
+
 @pytest.mark.quick
 @pytest.mark.parametrize("count", [31, 60])
 def test_kept_connections_have_their_turn(daemon, apps, count):
     """All of them always have a request waiting, more than a look at events shows at once."""
     echo(daemon, apps, workers=1)
-    message = fcgi.message(keep=True, SLEEP_MS="1")
-    asked = {}
-    for _ in range(count):
-        c = fcgi.Connection(daemon.sock)
-        c.request(keep=True)
-        asked[c.sock] = (c, 0)
-    for s in asked:
-        s.sendall(message)
-    served = longest = 0
-    while served < 20 * count:
-        for s in select.select(list(asked), [], [], 10)[0]:
-            c, since = asked[s]
-            c.answer()
-            served += 1
-            longest = max(longest, served - since)
-            s.setblocking(True)
-            s.sendall(message)
-            asked[s] = (c, served)
-    longest = max(longest, *(served - since for _, since in asked.values()))
+    ready = Ready(daemon, count)
+    ready.serve_until(lambda: ready.served >= 20 * count)
+    longest = max(ready.longest, *(ready.served - since for _, since in ready.asked.values()))
     assert longest < 5 * count
-    for s in asked:
-        s.close()
+    ready.close()
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("pieces", [2, 5])
+def test_head_in_pieces_has_its_turn(daemon, apps, pieces):
+    """Beside others that always have a whole request waiting."""
+    echo(daemon, apps, workers=1)
+    ready = Ready(daemon, 20)
+    message = fcgi.message(keep=True)
+    with fcgi.Connection(daemon.sock) as c:
+        for i in range(pieces):
+            ready.serve_until(lambda end=100 * i: ready.served >= end)
+            c.sock.sendall(message[i * 30:i * 30 + 30] if i < pieces - 1 else message[i * 30:])
+        before = ready.served
+        ready.serve_until(lambda: select.select([c.sock], [], [], 0)[0] or ready.served > 1000)
+        assert c.answer()[1] == 0
+        assert ready.served - before < 100
+    ready.close()
 
 
 @pytest.mark.root
@@ -521,6 +555,26 @@ def test_too_many_connections(daemon):
         assert kept.request(keep=True)[0].endswith(b"\n2\n")
         for s in silent:
             s.close()
+
+
+@pytest.mark.quick
+def test_no_descriptor_is_left(daemon):
+    """Whoever comes then is served in the place of one that has no request."""
+    daemon.write(daemon.pool(workers=1))
+    daemon.start()
+    kept = [fcgi.Connection(daemon.sock) for _ in range(5)]
+    for c in kept:
+        c.request(keep=True)
+    worker, = daemon.workers()
+    used = open_files(worker)
+    least = next(n for n in itertools.count() if n not in used)
+    uid, gid = (int(status(worker, key).split()[0]) for key in ("Uid", "Gid"))
+    subprocess.run(["prlimit", "--pid=%d" % worker, "--nofile=%d" % least], check=True,
+                   user=uid, group=gid, extra_groups=[] if IS_ROOT else None)
+    assert fcgi.number(daemon.sock) == 6
+    assert [is_closed(c.sock) for c in kept] == [True] + [False] * 4
+    for c in kept:
+        c.close()
 
 
 @pytest.mark.quick
