@@ -156,8 +156,14 @@ def test_what_a_busy_worker_has_not_taken(daemon, apps):
     gate = daemon.gate()
     with Handover(worker) as handover:
         stop_worker(worker), stop_worker(sibling)
+        with fcgi.Connection(daemon.sock) as new:
+            new.sock.sendall(fcgi.message())
+            os.kill(worker, signal.SIGCONT)
+            new.answer()
+            stop_worker(worker)
         given = handover.give(fcgi.message(b"given"), times=200)
-        kept.sock.sendall(fcgi.message(b"busy", keep=True, UNTIL=gate))  # its turn is the next
+        # after one from a listener, its turn is the next
+        kept.sock.sendall(fcgi.message(b"busy", keep=True, UNTIL=gate))
         before = handover.waiting()
         os.kill(worker, signal.SIGCONT)
         wait_for(lambda: daemon.busy() == 1)
