@@ -79,7 +79,8 @@ struct preforkd_app {
 	/* The roles that handle serves, PREFORKD_APP_RESPONDER and its like or-ed together; 0 means
 	 * the responder. Which one a request has is in request->role (1, 2 or 3, as the
 	 * specification counts) and in FCGI_ROLE. One of another role never gets to handle: it is
-	 * answered with FCGI_UNKNOWN_ROLE. Read from ABI 2 on. */
+	 * answered with FCGI_UNKNOWN_ROLE, an authorizer's with the status 500 as well. Read from
+	 * ABI 2 on. */
 	uint32_t roles;
 };
 

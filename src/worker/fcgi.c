@@ -6,6 +6,7 @@
  */
 #include "worker/fcgi.h"
 
+#include <assert.h>
 #include <string.h>
 
 #define VERSION 1
@@ -20,6 +21,7 @@ enum ask_step { ASK_NAME_LENGTH, ASK_VALUE_LENGTH, ASK_NAME, ASK_VALUE };
 static const char *const values[] = { "FCGI_MAX_CONNS", "FCGI_MAX_REQS", "FCGI_MPXS_CONNS" };
 #define VALUES (sizeof(values) / sizeof(values[0]))
 #define DIGITS 10
+#define REFUSAL "Status: 500 Internal Server Error\r\n\r\n"
 
 void fcgi_put_header(uint8_t out[FCGI_HEADER], enum fcgi_type type, uint16_t id, size_t content)
 {
@@ -71,6 +73,20 @@ static void end_other(
 {
 	fcgi_put_end(f->reply, id, 0, status);
 	reply(f, event, FCGI_END_SIZE);
+}
+
+/* An authorizer's lack of an answer would be leave for lighttpd: that looks at no status. */
+static void refuse_role(struct fcgi *f, struct fcgi_event *event, uint16_t id, unsigned role)
+{
+	size_t length = sizeof(REFUSAL) - 1 + FCGI_ANSWER_MORE;
+
+	static_assert(sizeof(REFUSAL) - 1 + FCGI_ANSWER_MORE <= FCGI_REPLY_MAX, "it has room");
+	end_other(f, event, id, FCGI_UNKNOWN_ROLE);
+	if (role != FCGI_AUTHORIZER)
+		return;
+	fcgi_put_answer(f->reply, id, REFUSAL, sizeof(REFUSAL) - 1, 0);
+	fcgi_put_end(f->reply + length - FCGI_END_SIZE, id, 0, FCGI_UNKNOWN_ROLE);
+	reply(f, event, length);
 }
 
 /* The pair in hand is complete, or its name is. */
@@ -198,7 +214,7 @@ static void begin(struct fcgi *f, struct fcgi_event *event)
 		return;
 	}
 	if (!is_served(f, role)) {
-		end_other(f, event, id, FCGI_UNKNOWN_ROLE);
+		refuse_role(f, event, id, role);
 		if (!keep)
 			say(event, FCGI_REFUSED);
 		return;

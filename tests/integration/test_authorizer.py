@@ -79,10 +79,8 @@ def test_authorizer(daemon, start):
     assert sorted(daemon.workers()) == workers
 
 
-@pytest.mark.parametrize("start", [(Apache, with_apache)], indirect=True, ids=["Apache"])
 def test_authorizer_that_is_none(daemon, start):
-    """A module without that role: nobody gets in, and the worker is as good as before. (lighttpd takes
-    FCGI_UNKNOWN_ROLE for leave, see preforkd_app(3).)"""
+    """A module without that role: nobody gets in, and the worker is as good as before."""
     server = start("module_web")
     workers = sorted(daemon.workers())
     for body in (None, b"b" * 10, b"b" * 100000):

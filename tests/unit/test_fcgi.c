@@ -28,7 +28,7 @@ static void test_requests_follow_each_other(void **unused)
 static void test_other_ids_and_roles(void **unused)
 {
 	(void)unused;
-	put_begin(3, 2, 1);
+	put_begin(3, 3, 1);
 	put_record(FCGI_PARAMS, 3, "skipped", 7, 1);
 	put_begin(4, 1, 0);
 	put_begin(5, 1, 0);

@@ -21,28 +21,38 @@ static void put_request(unsigned id, unsigned role, unsigned flags)
 	}
 }
 
+#define UNKNOWN_ROLE "01030001000800000000000003000000"
+/* Status: 500 Internal Server Error, and the end of FCGI_STDOUT */
+#define REFUSAL                                    \
+	"0106000100250000"                         \
+	"5374617475733a2035303020496e746572"       \
+	"6e616c20536572766572204572726f720d0a0d0a" \
+	"0106000100000000"
+
 /* Each mask of declared roles, and all numbers around those that there are. */
 static void test_roles_are_served_as_declared(void **unused)
 {
 	static const char *const answers[] = { "B1kP(p)ES(s)F", "B1akP(p)E",
 		"B1fkP(p)ES(s)FD(data)G" };
+	static const char *const refusals[] = { "R" UNKNOWN_ROLE, "R" REFUSAL UNKNOWN_ROLE,
+		"R" UNKNOWN_ROLE };
 
 	(void)unused;
 	for (roles = 0; roles < 8; roles++)
 		for (unsigned role = 1; role <= 3; role++) {
 			put_request(1, role, 1);
-			expect((roles & 1 << (role - 1)) != 0
-					? answers[role - 1]
-					: "R01030001000800000000000003000000");
+			expect(((roles & 1 << (role - 1)) != 0 ? answers : refusals)[role - 1]);
 		}
 	roles = 7;
 	for (unsigned i = 0; i < 5; i++) {
 		static const unsigned none[] = { 0, 4, 257, 258, 65535 };
 
 		put_begin(1, none[i], 0);
-		expect("X01030001000800000000000003000000");
+		expect("X" UNKNOWN_ROLE);
 	}
 	roles = 1;
+	put_begin(1, FCGI_AUTHORIZER, 0);
+	expect("X" REFUSAL UNKNOWN_ROLE);
 }
 
 static void test_roles_follow_each_other(void **unused)
