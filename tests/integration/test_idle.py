@@ -7,7 +7,7 @@ import time
 import pytest
 
 import fcgi
-from daemon import children, often, read, status, wait_for
+from daemon import children, free_port, often, read, status, wait_for
 from load import Load, Numbers
 
 
@@ -43,6 +43,20 @@ def test_idle_daemon_is_asleep(daemon, apps):
     assert {p: switches(p) - before[p] for p in everyone} == {p: 0 for p in everyone}
     for c in kept:
         c.close()
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("network", ["unix", "tcp"])
+def test_connection_wakes_one_worker(daemon, network):
+    """Not all that are idle: most requests cost two wake-ups or less, of sixteen workers."""
+    address = daemon.sock if network == "unix" else "127.0.0.1:%d" % free_port()
+    daemon.write(daemon.pool(workers=16, listen=address))
+    daemon.start()
+    fcgi.get(address)
+    before = sum(switches(p) for p in daemon.workers())
+    for _ in range(100):
+        fcgi.get(address)
+    assert sum(switches(p) for p in daemon.workers()) - before < 300
 
 
 @pytest.mark.quick
