@@ -94,6 +94,17 @@ static void check_pairs(const uint8_t *bytes, size_t length)
 	free(copy);
 }
 
+/* One behind the other, and nothing else. */
+static void check_records(const uint8_t *bytes, size_t length)
+{
+	MUST(length >= FCGI_HEADER && length <= FCGI_REPLY_MAX);
+	for (size_t at = 0, whole; at < length; at += whole) {
+		MUST(length - at >= FCGI_HEADER && bytes[at] == 1);
+		whole = FCGI_HEADER + (size_t)(bytes[at + 4] << 8 | bytes[at + 5]);
+		MUST(whole <= length - at);
+	}
+}
+
 /* What does not depend on how it was cut. */
 static void check_event(struct reader *r, const struct fcgi_event *e)
 {
@@ -123,8 +134,7 @@ static void check_event(struct reader *r, const struct fcgi_event *e)
 		break;
 	case FCGI_REPLY:
 	case FCGI_REFUSED:
-		MUST(e->length >= FCGI_HEADER && e->length <= FCGI_REPLY_MAX && e->bytes[0] == 1);
-		MUST((size_t)(e->bytes[4] << 8 | e->bytes[5]) + FCGI_HEADER == e->length);
+		check_records(e->bytes, e->length);
 		break;
 	default:
 		break;
