@@ -530,6 +530,21 @@ def test_slow_reader_gets_all(daemon, apps):
         assert fcgi.body_of(stdout(read_records(s))) == body
 
 
+def test_reader_that_is_always_slow_gets_all(daemon, apps):
+    """It takes a little again and again, for longer than send-timeout until there is much room."""
+    address = "127.0.0.1:%d" % free_port()
+    echo(daemon, apps, workers=1, listen=address, send_timeout="1s")
+    body = os.urandom(8 << 20)
+    with fcgi.Connection(address) as c:
+        c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        c.sock.sendall(fcgi.message(body))
+        began = time.monotonic()
+        while time.monotonic() - began < 4:
+            c.data += c.sock.recv(65536)
+            time.sleep(0.1)
+        assert fcgi.body_of(c.answer()[0]) == body
+
+
 def test_half_of_the_descriptors_is_for_connections(daemon):
     """Whatever max-connections says."""
     daemon.write(daemon.pool(workers=1, limit_nofile=40))
