@@ -403,12 +403,20 @@ void reception_rest(struct reception *r)
 	reception_offer(r);
 }
 
+/* The worker was busy, perhaps, when they came. */
+static bool has_bytes(const struct conn *c)
+{
+	char byte;
+
+	return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 /* Whoever has sent its next request already gets an answer to that, too. */
 static bool is_worn_out(const struct reception *r, const struct conn *c)
 {
 	unsigned most = r->job->pool->keepalive_max;
 
-	return most > 0 && c->requests >= most && !c->raw_unread;
+	return most > 0 && c->requests >= most && !c->raw_unread && !has_bytes(c);
 }
 
 void reception_put_back(struct reception *r, struct conn *c)
@@ -422,14 +430,6 @@ void reception_put_back(struct reception *r, struct conn *c)
 		hold(r, c, CONN_PENDING);
 	else
 		settle(r, c);
-}
-
-/* The worker was busy, perhaps, when they came. */
-static bool has_bytes(const struct conn *c)
-{
-	char byte;
-
-	return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
 /* What has arrived is read first: in settle() it shows whether that was enough. */

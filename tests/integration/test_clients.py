@@ -628,6 +628,19 @@ def test_keepalive_max_and_pipelined_requests(daemon):
         wait_for(lambda: is_closed(c.sock))
 
 
+def test_keepalive_max_and_request_that_came_meanwhile(daemon, apps):
+    """The last one is still served when the next arrives: that is answered, too."""
+    echo(daemon, apps, workers=1, keepalive_max=1)
+    gate = daemon.gate()
+    with fcgi.Connection(daemon.sock) as c:
+        c.sock.sendall(fcgi.message(b"last", keep=True, UNTIL=gate))
+        wait_for(lambda: daemon.busy() == 1)
+        c.sock.sendall(fcgi.message(b"next", keep=True))
+        make(gate)
+        assert [fcgi.body_of(c.answer()[0]) for _ in range(2)] == [b"last", b"next"]
+        wait_for(lambda: is_closed(c.sock))
+
+
 def test_unfinished_requests_survive_a_reload(daemon, apps):
     """A client in the middle of its parameters does not see that the workers are others."""
     echo(daemon, apps, workers=2)
