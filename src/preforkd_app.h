@@ -61,8 +61,9 @@ struct preforkd_app {
 	const char *name; /* for the log; required */
 
 	/* Called once before the first request, may be NULL. Returns 0, or anything else when the
-	 * worker cannot serve: the worker then ends and the master retries with a growing delay.
-	 * What it prints to stderr appears in preforkd's log. */
+	 * worker cannot serve: the worker then ends, and with it the start or the reload fails;
+	 * later the master retries with a growing delay. What it prints to stderr appears in
+	 * preforkd's log. */
 	int (*start)(const struct preforkd_app_env *env);
 
 	/* Called for each request; required. Parameters are in request->envp (FCGX_GetParam), the

@@ -153,6 +153,14 @@ static bool may_speak(const struct reception *r, const struct conn *c)
 	       (c->deadline == 0 || clock_ms() + patience < c->deadline + RECEPTION_SILENT_MS);
 }
 
+/* The worker was busy, perhaps, when they came. */
+static bool has_bytes(const struct conn *c)
+{
+	char byte;
+
+	return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 /* The time for its head is over, and all that has arrived has been read. */
 static bool is_late(const struct conn *c)
 {
@@ -168,7 +176,7 @@ static void settle(struct reception *r, struct conn *c)
 	}
 	if ((r->leaving || r->resting) && !r->alone && reception_give(r, c))
 		return;
-	if (conn_is_idle(c) && r->leaving && r->alone && !may_speak(r, c))
+	if (conn_is_idle(c) && r->leaving && r->alone && !may_speak(r, c) && !has_bytes(c))
 		reception_drop(r, c);
 	else
 		hold(r, c, list_of(c));
@@ -408,7 +416,7 @@ static bool is_worn_out(const struct reception *r, const struct conn *c)
 {
 	unsigned most = r->job->pool->keepalive_max;
 
-	return most > 0 && c->requests >= most && !c->raw_unread;
+	return most > 0 && c->requests >= most && !c->raw_unread && !has_bytes(c);
 }
 
 void reception_put_back(struct reception *r, struct conn *c)
@@ -422,14 +430,6 @@ void reception_put_back(struct reception *r, struct conn *c)
 		hold(r, c, CONN_PENDING);
 	else
 		settle(r, c);
-}
-
-/* The worker was busy, perhaps, when they came. */
-static bool has_bytes(const struct conn *c)
-{
-	char byte;
-
-	return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
 /* What has arrived is read first: in settle() it shows whether that was enough. */

@@ -10,9 +10,11 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "common/clock.h"
@@ -22,6 +24,7 @@
 #define OUT_SIZE 65528 /* content of a record, a multiple of 8 */
 #define ERR_SIZE 4096
 #define DRAIN_MS 2000
+#define SEND_STEPS 8 /* of send-timeout, in which the client is looked at */
 #define DRAIN_BYTES (64 << 20)
 #define TAIL (FCGI_HEADER + FCGI_END_SIZE)
 
@@ -60,6 +63,34 @@ static bool wait_for(int fd, short events, uint64_t ms)
 	return n > 0;
 }
 
+/* Bytes that were sent, and that the client has not taken. */
+static int untaken(int fd)
+{
+	int bytes = 0;
+
+	ioctl(fd, SIOCOUTQ, &bytes);
+	return bytes;
+}
+
+/* The kernel says that there is room when there is much of it: up to that a slow client takes some
+ * now and then. */
+static bool wait_for_room(int fd, uint64_t ms)
+{
+	uint64_t step = ms / SEND_STEPS + 1, idle = 0;
+	int before = untaken(fd);
+
+	while (!wait_for(fd, POLLOUT, step)) {
+		if (errno != ETIMEDOUT)
+			return false;
+		int now = untaken(fd);
+		idle = now < before ? 0 : idle + step;
+		before = now;
+		if (idle >= ms)
+			return false;
+	}
+	return true;
+}
+
 /* All of it, as fast as the client takes it. False with errno: it is gone, or does not. */
 static bool send_all(struct stream_pipe *pipe, const uint8_t *bytes, size_t length)
 {
@@ -71,7 +102,7 @@ static bool send_all(struct stream_pipe *pipe, const uint8_t *bytes, size_t leng
 			bytes += n;
 			length -= (size_t)n;
 		} else if (errno == EAGAIN)
-			pipe->broken = !wait_for(pipe->conn->fd, POLLOUT, pipe->send_ms);
+			pipe->broken = !wait_for_room(pipe->conn->fd, pipe->send_ms);
 		else
 			pipe->broken = errno != EINTR;
 	}

@@ -530,6 +530,21 @@ def test_slow_reader_gets_all(daemon, apps):
         assert fcgi.body_of(stdout(read_records(s))) == body
 
 
+def test_reader_that_is_always_slow_gets_all(daemon, apps):
+    """It takes a little again and again, for longer than send-timeout until there is much room."""
+    address = "127.0.0.1:%d" % free_port()
+    echo(daemon, apps, workers=1, listen=address, send_timeout="1s")
+    body = os.urandom(8 << 20)
+    with fcgi.Connection(address) as c:
+        c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        c.sock.sendall(fcgi.message(body))
+        began = time.monotonic()
+        while time.monotonic() - began < 4:
+            c.data += c.sock.recv(65536)
+            time.sleep(0.1)
+        assert fcgi.body_of(c.answer()[0]) == body
+
+
 def test_half_of_the_descriptors_is_for_connections(daemon):
     """Whatever max-connections says."""
     daemon.write(daemon.pool(workers=1, limit_nofile=40))
@@ -610,6 +625,19 @@ def test_keepalive_max_and_pipelined_requests(daemon):
         c.sock.sendall(fcgi.message(keep=True) * 7)
         for n in range(1, 8):
             assert c.answer()[0].endswith(b"\n%d\n" % n)
+        wait_for(lambda: is_closed(c.sock))
+
+
+def test_keepalive_max_and_request_that_came_meanwhile(daemon, apps):
+    """The last one is still served when the next arrives: that is answered, too."""
+    echo(daemon, apps, workers=1, keepalive_max=1)
+    gate = daemon.gate()
+    with fcgi.Connection(daemon.sock) as c:
+        c.sock.sendall(fcgi.message(b"last", keep=True, UNTIL=gate))
+        wait_for(lambda: daemon.busy() == 1)
+        c.sock.sendall(fcgi.message(b"next", keep=True))
+        make(gate)
+        assert [fcgi.body_of(c.answer()[0]) for _ in range(2)] == [b"last", b"next"]
         wait_for(lambda: is_closed(c.sock))
 
 

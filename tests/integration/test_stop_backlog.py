@@ -13,6 +13,7 @@ import pytest
 import fcgi
 from ctl import Ctl
 from daemon import BINARY, LIMIT, free_port, make, often, read, status, wait_for
+from test_handover import unread
 from test_listen import LAUNCH
 
 CLIENTS, WORKERS = 64, 16
@@ -284,6 +285,28 @@ def test_kept_connections_at_a_stop(daemon, queue):
             assert fcgi.body_of(late.request(b"4")[0]) == b"4"
     wait_for(lambda: not daemon.running())
     assert time.monotonic() - begin < 5
+
+
+def test_request_that_comes_while_a_worker_leaves(daemon, apps):
+    """On a kept connection, behind another one that the worker serves on its way out."""
+    daemon.write(daemon.pool(module=apps + "/module_echo", workers=1))
+    daemon.start()
+    worker, = daemon.workers()
+    first, second = daemon.gate() + "1", daemon.gate() + "2"
+    with fcgi.Connection(daemon.sock) as c:
+        c.sock.sendall(fcgi.message(b"1", keep=True, UNTIL=first))
+        wait_for(lambda: daemon.busy() == 1)
+        daemon.send(signal.SIGTERM)
+        wait_for(lambda: int(status(worker, "ShdPnd"), 16) & 1 << signal.SIGTERM - 1)
+        c.sock.sendall(fcgi.message(b"2", keep=True, UNTIL=second))
+        make(first)
+        assert fcgi.body_of(c.answer()[0]) == b"1"
+        wait_for(lambda: not unread(c.sock))
+        c.sock.setblocking(True)
+        c.sock.sendall(fcgi.message(b"3", keep=True))
+        make(second)
+        assert [fcgi.body_of(c.answer()[0]) for _ in range(2)] == [b"2", b"3"]
+    wait_for(lambda: not daemon.running())
 
 
 def test_requests_between_two_workers_are_served(daemon, queue):
