@@ -533,13 +533,13 @@ def test_slow_reader_gets_all(daemon, apps):
 def test_reader_that_is_always_slow_gets_all(daemon, apps):
     """It takes a little again and again, for longer than send-timeout until there is much room."""
     address = "127.0.0.1:%d" % free_port()
-    echo(daemon, apps, workers=1, listen=address, send_timeout="1s")
+    echo(daemon, apps, workers=1, listen=address, send_timeout="2s")
     body = os.urandom(8 << 20)
     with fcgi.Connection(address) as c:
         c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         c.sock.sendall(fcgi.message(body))
         began = time.monotonic()
-        while time.monotonic() - began < 4:
+        while time.monotonic() - began < 6:
             c.data += c.sock.recv(65536)
             time.sleep(0.1)
         assert fcgi.body_of(c.answer()[0]) == body
