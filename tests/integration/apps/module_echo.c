@@ -14,6 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "until.h"
+
 static const struct preforkd_app_env *env;
 
 static int start(const struct preforkd_app_env *given)
@@ -41,15 +43,6 @@ static char *read_body(FCGX_Request *request, size_t *size)
 		*size += (size_t)n;
 	} while (*size == room);
 	return body;
-}
-
-/* Half a minute at most: a test that failed must not leave a worker that never ends. */
-static void wait_for_file(const char *path)
-{
-	const struct timespec moment = { 0, 2000000 };
-
-	for (int i = 0; i < 15000 && access(path, F_OK) != 0; i++)
-		nanosleep(&moment, NULL);
 }
 
 static void have_a_child(void)

@@ -1,11 +1,14 @@
 /* An ordinary libfcgi program that knows nothing of preforkd: answers with its pid and its body,
- * and says how long it was about it. */
+ * and says how long it was about it. Parameters: SLEEP_MS waits between reading and answering, UNTIL
+ * waits there for a file to appear. */
 #include <fcgiapp.h>
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "until.h"
 
 static char body[4 << 20];
 
@@ -28,6 +31,8 @@ int main(void)
 		const char *ms = FCGX_GetParam("SLEEP_MS", request.envp);
 		int n = FCGX_GetStr(body, sizeof(body), request.in);
 
+		if (FCGX_GetParam("UNTIL", request.envp) != NULL)
+			wait_for_file(FCGX_GetParam("UNTIL", request.envp));
 		if (ms != NULL)
 			usleep((useconds_t)atoi(ms) * 1000);
 		FCGX_FPrintF(request.out, "Content-Type: text/plain\r\nX-Took: %lld us\r\n\r\n%d ",
