@@ -1,6 +1,6 @@
 /* An ordinary libfcgi program that knows nothing of preforkd: answers with its pid and its body,
- * and says how long it was about it. Parameters: SLEEP_MS waits between reading and answering, UNTIL
- * waits there for a file to appear. */
+ * and says how long it was about it. Parameters: SLEEP_MS waits between reading and answering,
+ * UNTIL waits there for a file to appear. */
 #include <fcgiapp.h>
 
 #include <stdio.h>
