@@ -56,6 +56,10 @@ class Handover:
         client.settimeout(20)
         return Client(client)
 
+    def nudge(self):
+        """What wakes an idle sibling, and nothing else."""
+        self.sock.send(bytes(8))
+
     def waiting(self):
         return unread(self.sock)
 
@@ -120,6 +124,48 @@ def test_full_queue_survives_a_reload(daemon, apps):
     for client in kept:
         assert answers(client)
         client.close()
+
+
+@pytest.mark.root
+def test_what_only_wakes_costs_no_turn(daemon, apps):
+    """The connection behind it in the queue is served among the first, others always have requests."""
+    echo(daemon, apps, workers=1)
+    worker, = daemon.workers()
+    with Handover(worker) as handover:
+        stop_worker(worker)
+        for _ in range(20):
+            handover.nudge()
+        given = handover.give(fcgi.message(SHARED="1"))
+        others = [Client(fcgi.connect(daemon.sock)) for _ in range(20)]
+        for c in others:
+            c.sock.sendall(fcgi.message(SHARED="1", SLEEP_MS="3"))  # longer than luck is tried
+        os.kill(worker, signal.SIGCONT)
+        first, *rest = [shared_in(c.answer()[0]) for c in (given, *others)]
+    assert first < sorted(rest)[3], (first, rest)
+    for c in (given, *others):
+        c.close()
+
+
+@pytest.mark.root
+def test_last_worker_takes_all_that_was_given_away(daemon, apps):
+    """Behind what was only to wake somebody as well."""
+    echo(daemon, apps, workers=1)
+    worker, = daemon.workers()
+    gate = daemon.gate()
+    with Handover(worker) as handover, fcgi.Connection(daemon.sock) as busy:
+        busy.sock.sendall(fcgi.message(UNTIL=gate))
+        wait_for(lambda: daemon.busy() == 1)
+        given = []
+        for _ in range(3):
+            handover.nudge()
+            given.append(handover.give(fcgi.message(b"abc")))
+        daemon.send(signal.SIGTERM)
+        wait_for(lambda: int(status(worker, "ShdPnd"), 16) & 1 << signal.SIGTERM - 1)
+        make(gate)
+        for c in (busy, *given):
+            assert fcgi.body_of(c.answer()[0]) == (b"" if c is busy else b"abc")
+    for c in given:
+        c.close()
 
 
 @pytest.mark.quick
