@@ -244,6 +244,21 @@ def test_time_for_a_head_goes_with_it(daemon, apps):
 
 
 @pytest.mark.root
+@pytest.mark.parametrize("size", [0, 50000, 180000])
+def test_rest_of_a_head_that_came_in_time_is_read(daemon, apps, size):
+    """A sibling has read a part and gives it away, when the time is over and the rest is here."""
+    echo(daemon, apps, workers=1, max_head="1M")
+    whole = fcgi.message(b"abc", FILL="x" * size)
+    worker, = daemon.workers()
+    with Handover(worker) as handover:
+        stop_worker(worker)
+        with handover.give(whole[:30], left=1) as client:
+            client.sock.sendall(whole[30:])
+            os.kill(worker, signal.SIGCONT)
+            assert fcgi.body_of(client.answer()[0]) == b"abc"
+
+
+@pytest.mark.root
 def test_worker_that_sends_what_it_should_not(daemon, apps):
     """Two descriptors in a message, none, nothing at all: no descriptor is left, the next is taken."""
     echo(daemon, apps, workers=1)
