@@ -36,8 +36,8 @@ struct conn *crowd_find(const struct crowd *crowd, int fd);
 
 /* The first of a list, which is the oldest; NULL: it is empty. */
 struct conn *crowd_first(const struct crowd *crowd, enum conn_list list);
-/* The one that goes when there are too many: the oldest without a whole head, that we know of. Where
- * all wait for their turn it is the one that is behind all others. NULL: none. */
+/* The one that goes when there are too many: the oldest of those that are not known to have a whole
+ * head; where all wait for their turn, the one that is behind all others. NULL: none. */
 struct conn *crowd_victim(const struct crowd *crowd);
 /* One whose time is over, or NULL. */
 struct conn *crowd_expired(const struct crowd *crowd, uint64_t now);

@@ -418,8 +418,9 @@ static void leave_connections(struct server *s)
 			part_with(s, c);
 	}
 	reception_ignore(r, job->handover[1]);
-	/* What siblings gave away is lost if the last of all does not take it. */
-	while (!r->resting && (c = reception_receive(r, job->handover[1])) != NULL) {
+	/* What siblings gave away, or we at our limit, is lost if the last of all does not take it.
+	 */
+	while ((r->alone || !r->resting) && (c = reception_receive(r, job->handover[1])) != NULL) {
 		part_with(s, c);
 		if (!r->alone)
 			break;
