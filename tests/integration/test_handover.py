@@ -109,6 +109,30 @@ def test_many_kept_connections_survive_a_reload(daemon, apps):
         c.close()
 
 
+def test_worker_waits_for_siblings_that_are_busy(daemon, apps):
+    """It leaves, and has more connections than the queue holds: they take them in time."""
+    echo(daemon, apps, workers=1, max_connections=1000, limit_nofile=4000)
+    old, = daemon.workers()
+    gate = daemon.gate()
+    busy, *kept = [fcgi.Connection(daemon.sock) for _ in range(450)]
+    for c in kept:
+        assert answers(c)
+    busy.sock.sendall(fcgi.message(b"busy", UNTIL=gate))
+    wait_for(lambda: daemon.busy() == 1)
+    daemon.reload_well()
+    new, = set(daemon.workers()) - {old}
+    stop_worker(new)
+    make(gate)
+    assert fcgi.body_of(busy.answer()[0]) == b"busy"
+    time.sleep(2.5)  # longer than it waits for those that nobody else can have
+    os.kill(new, signal.SIGCONT)
+    wait_for(lambda: daemon.workers() == [new])
+    for c in kept:
+        assert answers(c)
+    for c in (busy, *kept):
+        c.close()
+
+
 @pytest.mark.root
 def test_full_queue_survives_a_reload(daemon, apps):
     """What was given away and not taken yet is for the next generation."""
