@@ -61,6 +61,18 @@ static void count(const struct member *m, struct policy_load *load)
 		load->idle++;
 }
 
+static void look_at_connections(
+	const struct member *m, const struct board *board, struct gauge *out)
+{
+	struct board_figures said;
+
+	if (m->watch->conf->kind == CONF_COMMAND)
+		return;
+	board_read_figures(board, m->watch->slot, &said);
+	out->held = out->held || (m->watch->state == LIFE_UP && said.connections > 0);
+	out->leaving = out->leaving || m->watch->state == LIFE_RETIRING;
+}
+
 static unsigned idle_at(const struct roster *roster, const struct generation *g, size_t listener)
 {
 	unsigned n = 0;
@@ -120,6 +132,8 @@ void gauge_look(const struct roster *roster, const struct generation *current,
 			look_at_member(m, board, now);
 		if (m->generation == current && m->outgoing == 0)
 			count(m, &out->load);
+		if (current != NULL && current->range.min == 0)
+			look_at_connections(m, board, out);
 		out->working = out->working || m->since != 0 || m->busy ||
 			       m->watch->state == LIFE_STARTING;
 	}

@@ -5,6 +5,7 @@
 #ifndef PREFORKD_GAUGE_H
 #define PREFORKD_GAUGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +19,8 @@ struct gauge {
 	struct policy_load load; /* of the generation that serves */
 	bool working;            /* somebody of any generation has something in hand, or starts */
 	size_t hungry;           /* of a command: the listener that wants workers most */
+	bool held;               /* a worker inside preforkd that will stay has connections */
+	bool leaving;            /* somebody inside preforkd leaves, and may give some away */
 };
 
 /* Looks at every worker. current: the generation that serves; NULL: none. board: NULL where no

@@ -3,8 +3,10 @@
  */
 #include "master/handover.h"
 
+#include <linux/sockios.h>
 #include <poll.h>
 #include <stdbool.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -22,6 +24,13 @@ int handover_open(struct handover *handover)
 		return 0;
 	handover_end(handover);
 	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, handover->fds);
+}
+
+bool handover_is_waiting(const struct handover *handover)
+{
+	int bytes = 0;
+
+	return handover->fds[0] >= 0 && ioctl(handover->fds[0], SIOCOUTQ, &bytes) == 0 && bytes > 0;
 }
 
 void handover_end(struct handover *handover)

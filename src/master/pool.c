@@ -388,6 +388,7 @@ static uint64_t look_after(struct pool *pool, bool probing, uint64_t now)
 {
 	uint64_t next = UINT64_MAX;
 	const struct upkeep_scene scene = { .roster = &pool->roster,
+		.handover = &pool->handover,
 		.current = pool->current,
 		.board = pool->board,
 		.bell = pool->bell,

@@ -11,6 +11,7 @@
 #include "common/log.h"
 #include "master/gauge.h"
 #include "master/generation.h"
+#include "master/handover.h"
 #include "master/overtime.h"
 #include "master/recycle.h"
 #include "master/roster.h"
@@ -118,11 +119,20 @@ static void make_way(const struct upkeep_scene *scene, const struct gauge *seen,
 		watch_event(w, LIFE_EV_RETIRE, now);
 }
 
+/* What comes on a connection that is kept open is in no queue that we watch: somebody has to be
+ * there for it. */
+static bool has_connections(const struct upkeep_scene *scene, const struct gauge *seen)
+{
+	return scene->current->range.min == 0 &&
+	       (seen->held || handover_is_waiting(scene->handover));
+}
+
 static uint64_t follow_load(
 	struct upkeep *u, const struct upkeep_scene *scene, const struct gauge *seen, uint64_t now)
 {
 	struct generation *g = scene->current;
-	const struct policy_limits limits = { .min = g->range.min,
+	bool kept = has_connections(scene, seen);
+	const struct policy_limits limits = { .min = kept ? 1 : g->range.min,
 		.max = g->range.max,
 		.spare = g->conf->spare,
 		.idle_timeout = g->conf->idle_timeout };
@@ -140,6 +150,11 @@ static uint64_t follow_load(
 	else
 		make_way(scene, seen, now);
 	u->hungry = seen->hungry;
+	/* They are closed, or given away, without a sound. */
+	if (kept)
+		next = policy_earlier(next, now + g->conf->idle_timeout);
+	else if (seen->leaving)
+		next = policy_earlier(next, now + PAUSE_MAX);
 	/* No worker can be started now, however long the queue is. */
 	return scene->failing && next < now + PAUSE_MAX ? now + PAUSE_MAX : next;
 }

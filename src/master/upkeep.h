@@ -17,6 +17,7 @@
 
 struct board;
 struct generation;
+struct handover;
 struct roster;
 
 struct upkeep {
@@ -37,8 +38,9 @@ struct upkeep_scene {
 	const struct roster *roster;
 	struct generation *current; /* want follows the load; NULL: no generation serves */
 	const struct board *board;  /* NULL: no worker runs inside preforkd */
-	int bell;                   /* eventfd(2); -1: none */
-	bool failing;               /* in a back-off */
+	const struct handover *handover;
+	int bell;         /* eventfd(2); -1: none */
+	bool failing;     /* in a back-off */
 	bool replaceable; /* another worker could be started: no wait after a failure, no reload */
 };
 

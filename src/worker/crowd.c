@@ -104,7 +104,7 @@ struct conn *crowd_victim(const struct crowd *crowd)
 	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
 		if (!TAILQ_EMPTY(&crowd->lists[order[i]]))
 			return TAILQ_FIRST(&crowd->lists[order[i]]);
-	return NULL;
+	return TAILQ_LAST(&crowd->lists[CONN_PENDING], crowd_list);
 }
 
 struct conn *crowd_expired(const struct crowd *crowd, uint64_t now)

@@ -3,7 +3,8 @@
  *
  * Three lists, each in the order of its deadlines: kept ones without a request, those whose head is
  * not whole, and those that still have to read an answer. All in a list have the same time, but a
- * head that a sibling has begun to read has what is left of it. Makes no system call but the close.
+ * head that a sibling has begun to read has what is left of it. A fourth is the queue of those that
+ * have something to read: they have no deadline, since each has its turn. Makes no system call.
  */
 #ifndef PREFORKD_CROWD_H
 #define PREFORKD_CROWD_H
@@ -35,7 +36,8 @@ struct conn *crowd_find(const struct crowd *crowd, int fd);
 
 /* The first of a list, which is the oldest; NULL: it is empty. */
 struct conn *crowd_first(const struct crowd *crowd, enum conn_list list);
-/* The one that goes when there are too many: the oldest without a whole head. NULL: none. */
+/* The one that goes when there are too many: the oldest of those that are not known to have a whole
+ * head; where all wait for their turn, the one that is behind all others. NULL: none. */
 struct conn *crowd_victim(const struct crowd *crowd);
 /* One whose time is over, or NULL. */
 struct conn *crowd_expired(const struct crowd *crowd, uint64_t now);

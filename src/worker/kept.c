@@ -116,21 +116,27 @@ static int unwrap(struct letter *p, size_t length)
 	return fd;
 }
 
-/* An empty message looks like the end, but for the hang-up. */
+/* What was only to wake us is passed over: it must not cost the connection behind it a turn, and
+ * would fill the queue where all are busy. An empty message looks like the end, but for the
+ * hang-up. */
 int kept_receive(int handover, struct kept_parcel *parcel)
 {
 	struct letter p;
+	ssize_t n;
+	int fd;
 
-	wrap(&p, parcel);
-	/* For one descriptor exactly: where padding has room for a second we would get that, too.
-	 */
-	p.msg.msg_controllen = CMSG_LEN(sizeof(int));
-	ssize_t n = recvmsg(handover, &p.msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	if (n < 0)
-		return -1;
-	int fd = unwrap(&p, (size_t)n);
+	do {
+		wrap(&p, parcel);
+		/* For one descriptor exactly: where padding has room for a second we would get
+		 * that, too. */
+		p.msg.msg_controllen = CMSG_LEN(sizeof(int));
+		n = recvmsg(handover, &p.msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+		if (n < 0)
+			return -1;
+		fd = unwrap(&p, (size_t)n);
+	} while (fd < 0 && n > 0);
 	if (fd < 0) {
-		errno = n == 0 && !kept_has_siblings(handover) ? EPIPE : EAGAIN;
+		errno = kept_has_siblings(handover) ? EAGAIN : EPIPE;
 		return -1;
 	}
 	parcel->times = p.note.times;

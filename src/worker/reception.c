@@ -203,12 +203,23 @@ static enum conn_state read_first(struct reception *r, struct conn *c)
 	return state;
 }
 
+/* Before it is too late for one, all that can have arrived in time is read: the first was what a
+ * sibling had read, perhaps, or as much as is read at once. No more than a head can have. */
+static enum conn_state read_all(struct reception *r, struct conn *c)
+{
+	size_t most = r->job->pool->max_head, more = most / CONN_INPUT + 1;
+	enum conn_state state = conn_read(c, &r->input, most, false);
+
+	for (; state == CONN_WAITS && is_late(c) && more > 0 && has_bytes(c); more--)
+		state = conn_read(c, &r->input, most, false);
+	return state;
+}
+
 struct conn *reception_read(struct reception *r, struct conn *c)
 {
 	bool alone = r->crowd.count == 0 && !r->leaving && !r->resting;
-	enum conn_state state = alone && youth_trusts(&r->youth, c)
-					? read_first(r, c)
-					: conn_read(c, &r->input, r->job->pool->max_head, false);
+	enum conn_state state =
+		alone && youth_trusts(&r->youth, c) ? read_first(r, c) : read_all(r, c);
 
 	if (state == CONN_READY && c->requests == 0)
 		youth_earn(&r->youth);

@@ -375,7 +375,7 @@ static bool offer_again(struct server *s)
 }
 
 /* For those that nobody else can have: half a request, or an answer that is not read yet; and those
- * that siblings could not have at once. */
+ * that siblings could not have at once: these have no end but that of stop-timeout. */
 static void serve_the_rest(struct server *s)
 {
 	struct reception *r = &s->reception;
@@ -385,16 +385,15 @@ static void serve_the_rest(struct server *s)
 
 	reception_ignore(r, s->signals);
 	reception_ignore(r, s->job->lifeline_fd);
-	for (; now < end; now = clock_ms()) {
-		int limit = offer_again(s) ? RECEPTION_CROWDED_MS : (int)(end - now);
+	for (;; now = clock_ms()) {
+		bool more = offer_again(s);
 
 		if (r->alone && now >= silent)
 			part_with_list(s, CONN_HEAD);
-		else if (now < silent && limit > (int)(silent - now))
-			limit = (int)(silent - now);
-		if (r->crowd.count == 0)
+		if (r->crowd.count == 0 || (now >= end && !more))
 			break;
-		int n = wait_for_events(s, events, limit);
+		uint64_t limit = (now < silent ? silent : end) - now;
+		int n = wait_for_events(s, events, more ? RECEPTION_CROWDED_MS : (int)limit);
 		for (int i = 0; i < n; i++)
 			if ((c = reception_connection(r, &events[i])) != NULL)
 				part_with(s, c);
@@ -418,8 +417,9 @@ static void leave_connections(struct server *s)
 			part_with(s, c);
 	}
 	reception_ignore(r, job->handover[1]);
-	/* What siblings gave away is lost if the last of all does not take it. */
-	while (!r->resting && (c = reception_receive(r, job->handover[1])) != NULL) {
+	/* What siblings gave away, or we at our limit, is lost if the last of all does not take it.
+	 */
+	while ((r->alone || !r->resting) && (c = reception_receive(r, job->handover[1])) != NULL) {
 		part_with(s, c);
 		if (!r->alone)
 			break;

@@ -572,6 +572,33 @@ def test_too_many_connections(daemon):
             s.close()
 
 
+def answered(client, count):
+    """How many of so many answers come before it is closed."""
+    for n in range(count):
+        try:
+            client.answer()
+        except fcgi.Lost:
+            return n
+    return count
+
+
+@pytest.mark.quick
+def test_too_many_connections_that_have_requests(daemon):
+    """All of them always: the limit is one all the same, and who waits is answered."""
+    daemon.write(daemon.pool(workers=1, max_connections=5))
+    daemon.start()
+    worker, = daemon.workers()
+    stop_worker(worker)
+    clients = [fcgi.Connection(daemon.sock) for _ in range(30)]
+    for c in clients:
+        c.sock.sendall(fcgi.message(keep=True) * 200)
+    os.kill(worker, signal.SIGCONT)
+    counts = [answered(c, 200) for c in clients]
+    assert counts.count(200) == 5 and min(counts) > 0, counts
+    for c in clients:
+        c.close()
+
+
 @pytest.mark.quick
 def test_no_descriptor_is_left(daemon):
     """Whoever comes then is served in the place of one that has no request."""

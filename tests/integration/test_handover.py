@@ -56,6 +56,10 @@ class Handover:
         client.settimeout(20)
         return Client(client)
 
+    def nudge(self):
+        """What wakes an idle sibling, and nothing else."""
+        self.sock.send(bytes(8))
+
     def waiting(self):
         return unread(self.sock)
 
@@ -105,6 +109,30 @@ def test_many_kept_connections_survive_a_reload(daemon, apps):
         c.close()
 
 
+def test_worker_waits_for_siblings_that_are_busy(daemon, apps):
+    """It leaves, and has more connections than the queue holds: they take them in time."""
+    echo(daemon, apps, workers=1, max_connections=1000, limit_nofile=4000)
+    old, = daemon.workers()
+    gate = daemon.gate()
+    busy, *kept = [fcgi.Connection(daemon.sock) for _ in range(450)]
+    for c in kept:
+        assert answers(c)
+    busy.sock.sendall(fcgi.message(b"busy", UNTIL=gate))
+    wait_for(lambda: daemon.busy() == 1)
+    daemon.reload_well()
+    new, = set(daemon.workers()) - {old}
+    stop_worker(new)
+    make(gate)
+    assert fcgi.body_of(busy.answer()[0]) == b"busy"
+    time.sleep(2.5)  # longer than it waits for those that nobody else can have
+    os.kill(new, signal.SIGCONT)
+    wait_for(lambda: daemon.workers() == [new])
+    for c in kept:
+        assert answers(c)
+    for c in (busy, *kept):
+        c.close()
+
+
 @pytest.mark.root
 def test_full_queue_survives_a_reload(daemon, apps):
     """What was given away and not taken yet is for the next generation."""
@@ -120,6 +148,48 @@ def test_full_queue_survives_a_reload(daemon, apps):
     for client in kept:
         assert answers(client)
         client.close()
+
+
+@pytest.mark.root
+def test_what_only_wakes_costs_no_turn(daemon, apps):
+    """The connection behind it in the queue is served among the first, others always have requests."""
+    echo(daemon, apps, workers=1)
+    worker, = daemon.workers()
+    with Handover(worker) as handover:
+        stop_worker(worker)
+        for _ in range(20):
+            handover.nudge()
+        given = handover.give(fcgi.message(SHARED="1"))
+        others = [Client(fcgi.connect(daemon.sock)) for _ in range(20)]
+        for c in others:
+            c.sock.sendall(fcgi.message(SHARED="1", SLEEP_MS="3"))  # longer than luck is tried
+        os.kill(worker, signal.SIGCONT)
+        first, *rest = [shared_in(c.answer()[0]) for c in (given, *others)]
+    assert first < sorted(rest)[3], (first, rest)
+    for c in (given, *others):
+        c.close()
+
+
+@pytest.mark.root
+def test_last_worker_takes_all_that_was_given_away(daemon, apps):
+    """Behind what was only to wake somebody as well."""
+    echo(daemon, apps, workers=1)
+    worker, = daemon.workers()
+    gate = daemon.gate()
+    with Handover(worker) as handover, fcgi.Connection(daemon.sock) as busy:
+        busy.sock.sendall(fcgi.message(UNTIL=gate))
+        wait_for(lambda: daemon.busy() == 1)
+        given = []
+        for _ in range(3):
+            handover.nudge()
+            given.append(handover.give(fcgi.message(b"abc")))
+        daemon.send(signal.SIGTERM)
+        wait_for(lambda: int(status(worker, "ShdPnd"), 16) & 1 << signal.SIGTERM - 1)
+        make(gate)
+        for c in (busy, *given):
+            assert fcgi.body_of(c.answer()[0]) == (b"" if c is busy else b"abc")
+    for c in given:
+        c.close()
 
 
 @pytest.mark.quick
@@ -195,6 +265,21 @@ def test_time_for_a_head_goes_with_it(daemon, apps):
             began = time.monotonic()
             assert client.sock.recv(1) == b""
             assert 0.9 < time.monotonic() - began < 10
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("size", [0, 50000, 180000])
+def test_rest_of_a_head_that_came_in_time_is_read(daemon, apps, size):
+    """A sibling has read a part and gives it away, when the time is over and the rest is here."""
+    echo(daemon, apps, workers=1, max_head="1M")
+    whole = fcgi.message(b"abc", FILL="x" * size)
+    worker, = daemon.workers()
+    with Handover(worker) as handover:
+        stop_worker(worker)
+        with handover.give(whole[:30], left=1) as client:
+            client.sock.sendall(whole[30:])
+            os.kill(worker, signal.SIGCONT)
+            assert fcgi.body_of(client.answer()[0]) == b"abc"
 
 
 @pytest.mark.root

@@ -2,6 +2,8 @@
 
 import os
 import re
+import shutil
+import signal
 import threading
 
 import pytest
@@ -67,6 +69,21 @@ def test_broken_replacement_leaves_the_old_ones(daemon):
     assert before & set(daemon.workers())
     for _ in range(20):
         assert fcgi.get(daemon.sock, b"x").endswith(b"x")
+
+
+def test_request_to_a_worker_at_its_limit_is_answered_at_the_end(daemon):
+    """There is no replacement that could have it, and the pool stops."""
+    module = shutil.copy(APPS + "/module_echo", daemon.dir)
+    daemon.write(daemon.pool(module=module, workers=1, max_requests=1))
+    daemon.start()
+    os.unlink(module)
+    with fcgi.Connection(daemon.sock) as c:
+        c.request(keep=True)
+        wait_for(lambda: daemon.busy() == 0)
+        c.sock.setblocking(True)
+        c.sock.sendall(fcgi.message(b"last"))
+        daemon.send(signal.SIGTERM)
+        assert c.answer()[0].endswith(b"last")
 
 
 def test_program_that_grows_is_replaced(daemon):

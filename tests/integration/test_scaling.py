@@ -1,6 +1,7 @@
 """workers = MIN..MAX follows the load; the clients notice nothing, and an idle pool costs nothing."""
 
 import os
+import select
 import signal
 import threading
 import time
@@ -11,6 +12,7 @@ import fcgi
 from daemon import APPS, free_port, make, often, read, status, wait_for
 from load import Load
 from programs import KINDS, serve
+from test_handover import Handover
 
 KIND_AND_FAMILY = [(k, f) for k in KINDS for f in ("unix", "tcp")]
 
@@ -49,6 +51,40 @@ def test_from_none_to_all_and_back(daemon, kind, family):
     daemon.wait_workers(0)
     assert fcgi.get(where, b"y").endswith(b"y")
     daemon.wait_workers(0)
+
+
+def test_one_stays_while_connections_are_kept_open(daemon):
+    """What comes on them would not start a worker. Then none is left."""
+    daemon.write(daemon.pool(**KINDS["module"], workers="0..2", idle_timeout="100ms",
+                             keepalive_timeout="3s"))
+    daemon.start()
+    with fcgi.Connection(daemon.sock) as c:
+        for _ in range(3):
+            assert c.request(b"y", keep=True)[0].endswith(b"y")
+            c.sock.setblocking(True)
+            time.sleep(0.5)  # some idle-timeouts
+        assert c.sock.recv(1) == b""  # by keepalive-timeout
+        daemon.wait_workers(0)
+    assert fcgi.get(daemon.sock, b"y").endswith(b"y")
+    daemon.wait_workers(0)
+
+
+@pytest.mark.root
+def test_worker_is_started_for_what_the_last_one_gave_away(daemon):
+    """It was told to go when a connection came. It gives that away at its end, and we a little later:
+    whenever that was in time there is an answer."""
+    daemon.write(daemon.pool(**KINDS["module"], workers="0..2", idle_timeout="100ms"))
+    daemon.start()
+    assert fcgi.get(daemon.sock, b"y").endswith(b"y")
+    with Handover(wait_for(daemon.workers)[0]) as handover:
+        for _ in range(20):
+            daemon.wait_workers(0)
+            with handover.give(fcgi.message(b"abc")) as given:
+                if select.select([given.sock], [], [], 1)[0]:
+                    break
+            assert fcgi.get(daemon.sock, b"y").endswith(b"y")
+        else:
+            pytest.fail("nobody has taken it")
 
 
 @pytest.mark.parametrize("kind", KINDS)
