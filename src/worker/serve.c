@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -290,10 +291,22 @@ static void handle_events(struct server *s, struct epoll_event *events, int coun
 	reception_expire(r);
 }
 
+/* The set shows a few at a time: the word to leave would have to wait for its turn. */
+static bool is_told_unseen(struct server *s)
+{
+	struct pollfd told[] = { { .fd = s->signals, .events = POLLIN },
+		{ .fd = s->job->lifeline_fd, .events = POLLIN } };
+
+	if (poll(told, 2, 0) <= 0)
+		return false;
+	s->abandoned = s->abandoned || told[1].revents != 0;
+	return true;
+}
+
 /* Told to leave beside new connections: it leaves, and takes none of them. */
 static bool look_for_the_end(struct server *s, const struct epoll_event *events, int count)
 {
-	bool leaving = false;
+	bool leaving = count >= RECEPTION_EVENTS - 1 && is_told_unseen(s);
 
 	for (int i = 0; i < count; i++) {
 		enum reception_source source = reception_source(&events[i]);

@@ -2,6 +2,7 @@
 
 import array
 import fcntl
+import itertools
 import os
 import re
 import signal
@@ -130,6 +131,25 @@ def test_worker_waits_for_siblings_that_are_busy(daemon, apps):
     for c in kept:
         assert answers(c)
     for c in (busy, *kept):
+        c.close()
+
+
+@pytest.mark.quick
+def test_word_to_leave_has_no_queue_before_it(daemon, apps):
+    """Many connections have a request: siblings get them at once, not after some turns."""
+    echo(daemon, apps, workers=2)
+    owned = {}
+    for _ in range(200):
+        c = fcgi.Connection(daemon.sock)
+        owned.setdefault(pid_in(c.request(keep=True, PID="1")[0]), []).append(c)
+    (old, mine), *others = sorted(owned.items(), key=lambda item: -len(item[1]))
+    stop_worker(old)
+    for c in mine:
+        c.sock.sendall(fcgi.message(keep=True, PID="1"))
+    os.kill(old, signal.SIGTERM)
+    os.kill(old, signal.SIGCONT)
+    assert sum(pid_in(c.answer()[0]) == old for c in mine) <= 1
+    for c in itertools.chain(mine, *(more for _, more in others)):
         c.close()
 
 
