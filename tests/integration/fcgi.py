@@ -52,6 +52,15 @@ def connect(address, timeout=20.0, source=None):
                                     source_address=(source, 0) if source else None)
 
 
+def is_closed(sock):
+    """The other end has closed it."""
+    readable, _, _ = select.select([sock], [], [], 0)
+    try:
+        return bool(readable) and sock.recv(65536) == b""
+    except ConnectionError:
+        return True
+
+
 class Connection:
     """One connection; request() may be called again if the last one asked to keep it."""
 

@@ -1,34 +1,22 @@
 """Clients that are slow, many, wrong, or in a hurry: what they get, and that nobody else waits."""
 
 import errno
-import itertools
 import os
 import select
-import signal
 import socket
 import statistics
-import subprocess
 import threading
 import time
 
 import pytest
 
 import fcgi
-from daemon import IS_ROOT, free_port, make, open_files, status, wait_for
+from daemon import free_port, make, wait_for
 from load import Load
 from records import (CANT_MPX, COMPLETE, GET_VALUES, GET_VALUES_RESULT, UNKNOWN_ROLE, UNKNOWN_TYPE,
                      ask, begin, ended, head, is_whole_answer, protocol_status, read_records,
                      record, stdout)
-from test_handover import Handover, answers, echo, shared_in, stop_worker, unread
-
-
-def is_closed(sock):
-    """The other end has closed it."""
-    readable, _, _ = select.select([sock], [], [], 0)
-    try:
-        return bool(readable) and sock.recv(65536) == b""
-    except ConnectionError:
-        return True
+from test_handover import answers, echo, unread
 
 
 def refuses(sock, data):
@@ -37,7 +25,7 @@ def refuses(sock, data):
         sock.sendall(data)
     except OSError:
         return True
-    return is_closed(sock)
+    return fcgi.is_closed(sock)
 
 
 @pytest.mark.quick
@@ -125,7 +113,7 @@ def test_trickling_parameters_end_by_receive_timeout(daemon):
         began = time.monotonic()
         wait_for(lambda: refuses(trickle, record(fcgi.PARAMS, b"\1\0a")))
         assert 0.25 < time.monotonic() - began < 10
-        wait_for(lambda: is_closed(silent))
+        wait_for(lambda: fcgi.is_closed(silent))
     assert fcgi.number(daemon.sock) == 1
 
 
@@ -226,146 +214,6 @@ def test_pipelined_requests(daemon, apps):
             answers.append(fcgi.body_of(current))
             current = b""
     assert answers == bodies
-
-
-@pytest.mark.quick
-@pytest.mark.parametrize("size", [3000, 40000, 200000])
-def test_pipelined_request_is_not_passed_over_for_ever(daemon, apps, size):
-    """Others always have a request ready, on kept and on new connections: this one has its turn."""
-    echo(daemon, apps, workers=1)
-    kept, clients = threading.local(), iter(range(12))
-
-    def request(_rnd):
-        if not hasattr(kept, "c"):
-            kept.c = fcgi.Connection(daemon.sock) if next(clients) % 2 else None
-        if kept.c is not None:
-            kept.c.request(keep=True, SLEEP_MS="3")
-        else:
-            fcgi.get(daemon.sock, SLEEP_MS="3")
-
-    with Load(12, request) as load:
-        wait_for(lambda: load.done > 20)
-        before = load.done
-        with fcgi.connect(daemon.sock) as s:
-            s.sendall(fcgi.message(b"first", keep=True) + fcgi.message(b"x" * size, keep=True))
-            ends = iter((False, True))
-            records = read_records(s, lambda *r: ended(*r) and next(ends), 10)
-            assert protocol_status(records) == [(1, COMPLETE)] * 2
-        assert load.done - before < 100
-    assert not load.lost, load.lost[:3]
-
-
-class Ready:
-    """Kept connections that always have a request waiting."""
-
-    message = fcgi.message(keep=True, SLEEP_MS="1")
-
-    def __init__(self, daemon, count):
-        self.asked = {}
-        self.served = self.longest = 0
-        for _ in range(count):
-            c = fcgi.Connection(daemon.sock)
-            c.request(keep=True)
-            self.asked[c.sock] = (c, 0)
-        for s in self.asked:
-            s.sendall(self.message)
-
-    def serve_until(self, done):
-        """Asks again whoever was answered."""
-        while not done():
-            for s in select.select(list(self.asked), [], [], 10)[0]:
-                c, since = self.asked[s]
-                c.answer()
-                self.served += 1
-                self.longest = max(self.longest, self.served - since)
-                s.setblocking(True)
-                s.sendall(self.message)
-                self.asked[s] = (c, self.served)
-
-    def close(self):
-        for s in self.asked:
-            s.close()
-
-
-@pytest.mark.quick
-@pytest.mark.parametrize("count", [31, 60])
-def test_kept_connections_have_their_turn(daemon, apps, count):
-    """All of them always have a request waiting, more than a look at events shows at once."""
-    echo(daemon, apps, workers=1)
-    ready = Ready(daemon, count)
-    ready.serve_until(lambda: ready.served >= 20 * count)
-    longest = max(ready.longest, *(ready.served - since for _, since in ready.asked.values()))
-    assert longest < 5 * count
-    ready.close()
-
-
-@pytest.mark.quick
-@pytest.mark.parametrize("pieces", [2, 5])
-def test_head_in_pieces_has_its_turn(daemon, apps, pieces):
-    """Beside others that always have a whole request waiting."""
-    echo(daemon, apps, workers=1)
-    ready = Ready(daemon, 20)
-    message = fcgi.message(keep=True)
-    with fcgi.Connection(daemon.sock) as c:
-        for i in range(pieces):
-            ready.serve_until(lambda end=100 * i: ready.served >= end)
-            c.sock.sendall(message[len(message) * i // pieces:len(message) * (i + 1) // pieces])
-        before = ready.served
-        ready.serve_until(lambda: select.select([c.sock], [], [], 0)[0] or ready.served > 1000)
-        assert c.answer()[1] == 0
-        assert ready.served - before < 300
-    ready.close()
-
-
-@pytest.mark.root
-def test_everybody_has_a_turn(daemon, apps):
-    """What siblings gave away, two listeners and kept connections, all of them always ready."""
-    second = daemon.sock + "2"
-    echo(daemon, apps, workers=1, listen="%s %s" % (daemon.sock, second))
-    worker, = daemon.workers()
-    kept = [fcgi.Connection(daemon.sock) for _ in range(4)]
-    assert all(answers(c) for c in kept)
-    with Handover(worker) as handover:
-        stop_worker(worker)
-        waiting = {"given": [handover.give() for _ in range(4)],
-                   "first": [fcgi.Connection(daemon.sock) for _ in range(4)],
-                   "second": [fcgi.Connection(second) for _ in range(4)], "kept": kept}
-        for c in itertools.chain(*waiting.values()):
-            c.sock.sendall(fcgi.message(keep=True, SHARED="1"))
-        os.kill(worker, signal.SIGCONT)
-        turns = {}
-        for name, clients in waiting.items():
-            for c in clients:
-                turns[shared_in(c.answer()[0])] = name
-                c.close()
-    order = [turns[n] for n in sorted(turns)]
-    assert len(order) == 16 and set(order[:6]) == set(waiting), order
-
-
-@pytest.mark.root
-def test_one_that_is_always_ready_waits_for_its_turn(daemon, apps):
-    """Its next request is there before the answer to the last: those that came before go first."""
-    echo(daemon, apps, workers=1)
-    worker, = daemon.workers()
-    gate = daemon.gate()
-    clients = [fcgi.Connection(daemon.sock) for _ in range(10)]
-    assert all(answers(c) for c in clients)
-    greedy, *others = clients
-    wait_for(lambda: daemon.busy() == 0)
-    with Handover(worker) as handover:
-        stop_worker(worker)
-        given = [handover.give() for _ in range(14)]  # more than turns: nothing is given away
-        greedy.sock.sendall(fcgi.message(keep=True, SHARED="1", UNTIL=gate))
-        for c in given + others:
-            c.sock.sendall(fcgi.message(keep=True, SHARED="1"))
-        os.kill(worker, signal.SIGCONT)
-        wait_for(lambda: not unread(greedy.sock))
-        greedy.sock.sendall(fcgi.message(keep=True, SHARED="1"))
-        make(gate)
-        numbers = [shared_in(c.answer()[0]) for c in [*others, greedy, greedy]]
-    assert numbers[-2] == min(numbers) and numbers[-1] == max(numbers), numbers
-    for c in given + clients:
-        c.close()
 
 
 @pytest.mark.quick
@@ -543,129 +391,6 @@ def test_reader_that_is_always_slow_gets_all(daemon, apps):
             c.data += c.sock.recv(65536)
             time.sleep(0.1)
         assert fcgi.body_of(c.answer()[0]) == body
-
-
-def test_half_of_the_descriptors_is_for_connections(daemon):
-    """Whatever max-connections says."""
-    daemon.write(daemon.pool(workers=1, limit_nofile=40))
-    daemon.start()
-    silent = [fcgi.connect(daemon.sock) for _ in range(40)]
-    wait_for(lambda: sum(is_closed(s) for s in silent) == 20)
-    assert fcgi.number(daemon.sock) == 1
-    wait_for(lambda: sum(is_closed(s) for s in silent) == 21)
-    for s in silent:
-        s.close()
-
-
-@pytest.mark.quick
-def test_too_many_connections(daemon):
-    """The oldest without a request goes; those that serve requests do not."""
-    daemon.write(daemon.pool(workers=1, max_connections=5))
-    daemon.start()
-    with fcgi.Connection(daemon.sock) as kept:
-        assert kept.request(keep=True)[0].endswith(b"\n1\n")
-        silent = [fcgi.connect(daemon.sock) for _ in range(20)]
-        wait_for(lambda: sum(is_closed(s) for s in silent) == 16)
-        assert not any(is_closed(s) for s in silent[16:])
-        assert kept.request(keep=True)[0].endswith(b"\n2\n")
-        for s in silent:
-            s.close()
-
-
-def answered(client, count):
-    """How many of so many answers come before it is closed."""
-    for n in range(count):
-        try:
-            client.answer()
-        except fcgi.Lost:
-            return n
-    return count
-
-
-@pytest.mark.quick
-def test_too_many_connections_that_have_requests(daemon):
-    """All of them always: the limit is one all the same, and who waits is answered."""
-    daemon.write(daemon.pool(workers=1, max_connections=5))
-    daemon.start()
-    worker, = daemon.workers()
-    stop_worker(worker)
-    clients = [fcgi.Connection(daemon.sock) for _ in range(30)]
-    for c in clients:
-        c.sock.sendall(fcgi.message(keep=True) * 200)
-    os.kill(worker, signal.SIGCONT)
-    counts = [answered(c, 200) for c in clients]
-    assert counts.count(200) == 5 and min(counts) > 0, counts
-    for c in clients:
-        c.close()
-
-
-@pytest.mark.quick
-def test_no_descriptor_is_left(daemon):
-    """Whoever comes then is served in the place of one that has no request."""
-    daemon.write(daemon.pool(workers=1))
-    daemon.start()
-    kept = [fcgi.Connection(daemon.sock) for _ in range(5)]
-    for c in kept:
-        c.request(keep=True)
-    worker, = daemon.workers()
-    used = open_files(worker)
-    least = next(n for n in itertools.count() if n not in used)
-    uid, gid = (int(status(worker, key).split()[0]) for key in ("Uid", "Gid"))
-    subprocess.run(["prlimit", "--pid=%d" % worker, "--nofile=%d" % least], check=True,
-                   user=uid, group=gid, extra_groups=[] if IS_ROOT else None)
-    assert fcgi.number(daemon.sock) == 6
-    assert [is_closed(c.sock) for c in kept] == [True] + [False] * 4
-    for c in kept:
-        c.close()
-
-
-@pytest.mark.quick
-def test_keepalive_timeout(daemon):
-    daemon.write(daemon.pool(workers=1, keepalive_timeout="300ms"))
-    daemon.start()
-    with fcgi.Connection(daemon.sock) as c:
-        for n in range(1, 4):
-            assert c.request(keep=True)[0].endswith(b"\n%d\n" % n)
-        began = time.monotonic()
-        wait_for(lambda: is_closed(c.sock))
-        assert 0.2 < time.monotonic() - began < 10
-
-
-@pytest.mark.quick
-def test_keepalive_max(daemon):
-    """Closed behind the answer to the last one, and no sibling counts anew."""
-    daemon.write(daemon.pool(workers=1, keepalive_max=3))
-    daemon.start()
-    with fcgi.Connection(daemon.sock) as c:
-        for n in range(1, 3):
-            assert c.request(keep=True)[0].endswith(b"\n%d\n" % n)
-        daemon.reload_well()
-        assert c.request(keep=True)[0].endswith(b"\n3\n")
-        wait_for(lambda: is_closed(c.sock))
-
-
-def test_keepalive_max_and_pipelined_requests(daemon):
-    """What was sent before the end is answered, however many there are."""
-    daemon.write(daemon.pool(workers=1, keepalive_max=3))
-    daemon.start()
-    with fcgi.Connection(daemon.sock) as c:
-        c.sock.sendall(fcgi.message(keep=True) * 7)
-        for n in range(1, 8):
-            assert c.answer()[0].endswith(b"\n%d\n" % n)
-        wait_for(lambda: is_closed(c.sock))
-
-
-def test_keepalive_max_and_request_that_came_meanwhile(daemon, apps):
-    """The last one is still served when the next arrives: that is answered, too."""
-    echo(daemon, apps, workers=1, keepalive_max=1)
-    gate = daemon.gate()
-    with fcgi.Connection(daemon.sock) as c:
-        c.sock.sendall(fcgi.message(b"last", keep=True, UNTIL=gate))
-        wait_for(lambda: daemon.busy() == 1)
-        c.sock.sendall(fcgi.message(b"next", keep=True))
-        make(gate)
-        assert [fcgi.body_of(c.answer()[0]) for _ in range(2)] == [b"last", b"next"]
-        wait_for(lambda: is_closed(c.sock))
 
 
 def test_unfinished_requests_survive_a_reload(daemon, apps):
