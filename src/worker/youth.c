@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
-#define MOMENT_MS 1
+#define MOMENT_MS 4 /* a client may have lost its processor for a slice */
 #define TRUST_MOST 128
 #define TRUST_LOST 64
 
