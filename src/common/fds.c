@@ -3,6 +3,8 @@
  */
 #include "common/fds.h"
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 /* A dozen; qsort(3) would be one more page of the C library for each worker to get. */
@@ -30,4 +32,11 @@ int fds_close_others(int *keep, size_t count)
 		from = (unsigned)keep[i] + 1;
 	}
 	return close_range(from, ~0u, 0);
+}
+
+int fds_untaken(int fd)
+{
+	int bytes = 0;
+
+	return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : -1;
 }

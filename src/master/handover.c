@@ -3,12 +3,12 @@
  */
 #include "master/handover.h"
 
-#include <linux/sockios.h>
 #include <poll.h>
 #include <stdbool.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "common/fds.h"
 
 static bool is_alive(int fd)
 {
@@ -28,9 +28,7 @@ int handover_open(struct handover *handover)
 
 bool handover_is_waiting(const struct handover *handover)
 {
-	int bytes = 0;
-
-	return handover->fds[0] >= 0 && ioctl(handover->fds[0], SIOCOUTQ, &bytes) == 0 && bytes > 0;
+	return fds_untaken(handover->fds[0]) > 0;
 }
 
 void handover_end(struct handover *handover)

@@ -78,13 +78,12 @@ static void end_other(
 /* An authorizer's lack of an answer would be leave for lighttpd: that looks at no status. */
 static void refuse_role(struct fcgi *f, struct fcgi_event *event, uint16_t id, unsigned role)
 {
-	size_t length = sizeof(REFUSAL) - 1 + FCGI_ANSWER_MORE;
-
 	static_assert(sizeof(REFUSAL) - 1 + FCGI_ANSWER_MORE <= FCGI_REPLY_MAX, "it has room");
-	end_other(f, event, id, FCGI_UNKNOWN_ROLE);
-	if (role != FCGI_AUTHORIZER)
+	if (role != FCGI_AUTHORIZER) {
+		end_other(f, event, id, FCGI_UNKNOWN_ROLE);
 		return;
-	fcgi_put_answer(f->reply, id, REFUSAL, sizeof(REFUSAL) - 1, 0);
+	}
+	size_t length = fcgi_put_answer(f->reply, id, REFUSAL, sizeof(REFUSAL) - 1, 0);
 	fcgi_put_end(f->reply + length - FCGI_END_SIZE, id, 0, FCGI_UNKNOWN_ROLE);
 	reply(f, event, length);
 }

@@ -7,14 +7,13 @@
 #include "worker/kept.h"
 
 #include <errno.h>
-#include <linux/sockios.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/fds.h"
 
 #define LEFT_MS 8 /* the unit of what is left; 24 bits hold more than receive-timeout can be */
 #define LEFT_MOST 0xffffffu
@@ -58,9 +57,7 @@ bool kept_has_siblings(int handover)
 
 bool kept_is_waiting(int handover)
 {
-	int bytes = 0;
-
-	return ioctl(handover, SIOCOUTQ, &bytes) != 0 || bytes > 0;
+	return fds_untaken(handover) != 0;
 }
 
 static uint32_t left_until(uint64_t due)

@@ -10,14 +10,13 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <linux/sockios.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "common/clock.h"
+#include "common/fds.h"
 #include "worker/conn.h"
 #include "worker/fcgi.h"
 
@@ -63,26 +62,17 @@ static bool wait_for(int fd, short events, uint64_t ms)
 	return n > 0;
 }
 
-/* Bytes that were sent, and that the client has not taken. */
-static int untaken(int fd)
-{
-	int bytes = 0;
-
-	ioctl(fd, SIOCOUTQ, &bytes);
-	return bytes;
-}
-
 /* The kernel says that there is room when there is much of it: up to that a slow client takes some
  * now and then. */
 static bool wait_for_room(int fd, uint64_t ms)
 {
 	uint64_t step = ms / SEND_STEPS + 1, idle = 0;
-	int before = untaken(fd);
+	int before = fds_untaken(fd);
 
 	while (!wait_for(fd, POLLOUT, step)) {
 		if (errno != ETIMEDOUT)
 			return false;
-		int now = untaken(fd);
+		int now = fds_untaken(fd);
 		idle = now < before ? 0 : idle + step;
 		before = now;
 		if (idle >= ms)

@@ -1,8 +1,8 @@
 """Connections that go from worker to worker: none is lost, whatever a worker of the pool sends."""
 
 import array
+import collections
 import fcntl
-import itertools
 import os
 import re
 import signal
@@ -89,9 +89,24 @@ def answers(client, text=b"abc", **params):
     return fcgi.body_of(client.request(text, keep=True, **params)[0]) == text
 
 
+def keep(daemon, count):
+    """Connections that had a request: those of the worker that has most of them, and its pid."""
+    owned = collections.defaultdict(list)
+    for _ in range(count):
+        c = fcgi.Connection(daemon.sock)
+        owned[pid_in(c.request(keep=True, PID="1")[0])].append(c)
+    worker = max(owned, key=lambda pid: len(owned[pid]))
+    return owned.pop(worker), worker, [c for others in owned.values() for c in others]
+
+
 def stop_worker(pid):
     os.kill(pid, signal.SIGSTOP)
     wait_for(lambda: status(pid, "State").startswith("T"))
+
+
+def wait_told_to_leave(pid):
+    """SIGTERM has come to a worker, which is busy."""
+    wait_for(lambda: int(status(pid, "ShdPnd"), 16) & 1 << signal.SIGTERM - 1)
 
 
 def test_many_kept_connections_survive_a_reload(daemon, apps):
@@ -138,18 +153,14 @@ def test_worker_waits_for_siblings_that_are_busy(daemon, apps):
 def test_word_to_leave_has_no_queue_before_it(daemon, apps):
     """Many connections have a request: siblings get them at once, not after some turns."""
     echo(daemon, apps, workers=2)
-    owned = {}
-    for _ in range(200):
-        c = fcgi.Connection(daemon.sock)
-        owned.setdefault(pid_in(c.request(keep=True, PID="1")[0]), []).append(c)
-    (old, mine), *others = sorted(owned.items(), key=lambda item: -len(item[1]))
+    mine, old, others = keep(daemon, 200)
     stop_worker(old)
     for c in mine:
         c.sock.sendall(fcgi.message(keep=True, PID="1"))
     os.kill(old, signal.SIGTERM)
     os.kill(old, signal.SIGCONT)
     assert sum(pid_in(c.answer()[0]) == old for c in mine) <= 1
-    for c in itertools.chain(mine, *(more for _, more in others)):
+    for c in mine + others:
         c.close()
 
 
@@ -204,7 +215,7 @@ def test_last_worker_takes_all_that_was_given_away(daemon, apps):
             handover.nudge()
             given.append(handover.give(fcgi.message(b"abc")))
         daemon.send(signal.SIGTERM)
-        wait_for(lambda: int(status(worker, "ShdPnd"), 16) & 1 << signal.SIGTERM - 1)
+        wait_told_to_leave(worker)
         make(gate)
         for c in (busy, *given):
             assert fcgi.body_of(c.answer()[0]) == (b"" if c is busy else b"abc")

@@ -1,6 +1,5 @@
 """Connections beside a worker that is busy: what arrives on them is for those who are not."""
 
-import collections
 import contextlib
 import os
 import re
@@ -14,7 +13,7 @@ import pytest
 import fcgi
 from daemon import make, often, open_files, wait_for
 from load import Load, noise
-from test_handover import Handover, answers, echo, pid_in, shared_in, stop_worker, unread
+from test_handover import Handover, answers, echo, keep, pid_in, shared_in, stop_worker, unread
 from webserver import fetch
 
 
@@ -25,16 +24,6 @@ def threads(pid):
 def sockets(pid):
     """How many it has open."""
     return sum(x.startswith("socket:") for x in open_files(pid).values())
-
-
-def keep(daemon, count):
-    """Connections that had a request: those of the worker that has most of them, and its pid."""
-    owned = collections.defaultdict(list)
-    for _ in range(count):
-        c = fcgi.Connection(daemon.sock)
-        owned[pid_in(c.request(keep=True, PID="1")[0])].append(c)
-    worker = max(owned, key=lambda pid: len(owned[pid]))
-    return owned.pop(worker), worker, [c for others in owned.values() for c in others]
 
 
 def occupy(daemon, connection, gate, busy=1):

@@ -13,7 +13,7 @@ import pytest
 import fcgi
 from ctl import Ctl
 from daemon import BINARY, LIMIT, free_port, make, often, read, status, wait_for
-from test_handover import unread
+from test_handover import unread, wait_told_to_leave
 from test_listen import LAUNCH
 
 CLIENTS, WORKERS = 64, 16
@@ -297,7 +297,7 @@ def test_request_that_comes_while_a_worker_leaves(daemon, apps):
         c.sock.sendall(fcgi.message(b"1", keep=True, UNTIL=first))
         wait_for(lambda: daemon.busy() == 1)
         daemon.send(signal.SIGTERM)
-        wait_for(lambda: int(status(worker, "ShdPnd"), 16) & 1 << signal.SIGTERM - 1)
+        wait_told_to_leave(worker)
         c.sock.sendall(fcgi.message(b"2", keep=True, UNTIL=second))
         make(first)
         assert fcgi.body_of(c.answer()[0]) == b"1"
